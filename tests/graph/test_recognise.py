@@ -239,3 +239,10 @@ def test_padding_of_a_convolution_is_part_of_it():
             return self.conv(F.pad(x, (0, 1, 0, 1)))
 
     assert trace(Same(), (torch.randn(1, 3, 16, 16),)).graph.op_counts() == {"conv": 1}
+
+
+def test_nested_concatenations_are_one():
+    def nested(m, x):
+        return torch.cat([torch.sin(x), torch.cat([torch.cos(x), torch.exp(x)], 1)], 1)
+
+    assert ops_of(nested) == {"concat": 1, "cos": 1, "exp": 1, "sin": 1}

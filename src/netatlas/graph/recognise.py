@@ -29,6 +29,7 @@ def recognise(draft: Draft) -> None:
     _permutations(draft)
     _scalings(draft)
     _cuts(draft)
+    _nested_joins(draft)
     _paddings(draft)
     _rolls(draft)
 
@@ -432,6 +433,20 @@ def _permutations(draft: Draft) -> None:
                     _become(draft, i, "roll", [bases.pop()])
                 else:
                     draft.alias(i, bases.pop())
+
+
+def _nested_joins(draft: Draft) -> None:
+    """A join that only feeds another join along the same axis is part of it, as exporters flatten it."""
+    users = draft.users()
+    for i in draft.by_op("concat"):
+        node = draft.nodes[i]
+        merged: list[int] = []
+        for x in draft.ins(i):
+            below = draft.nodes[x]
+            flat = below.op == "concat" and below.attrs.get("axis") == node.attrs.get("axis") and len(users.get(x, ())) == 1
+            merged.extend(draft.ins(x) if flat else [x])
+            node.params += below.params if flat else ()
+        node.ins = merged
 
 
 def _numel(shape: tuple[int, ...]) -> int:

@@ -100,7 +100,7 @@ class TorchvisionSource(Source):
         origins |= dict.fromkeys(stated, by)
         evidence = []
         for name, value in meta.get("_metrics", {}).get("ImageNet-1K", {}).items():
-            if name in _METRICS:
+            if name in _METRICS and value == value:  # some weights, for features only, state NaN
                 facts[_METRICS[name]], origins[_METRICS[name]] = float(value), f"{by}: {weights} at {facts.get('input_size')} px"
                 evidence.append(Evidence(_METRICS[name], float(value), "validation accuracy", by, detail={"weights": str(weights)}))
         return Entry(
