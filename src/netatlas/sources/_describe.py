@@ -57,6 +57,7 @@ def entry_of_graph(
     facts["source"] = entry_id.partition("/")[0]
     if version:
         facts["version"] = version
+    origins |= dict.fromkeys(("source", "version", "traced_by"), "recorded by netatlas when it was traced")
     family = load().family_of(entry_id)
     found = dict(links or {})
     if family is not None:
@@ -69,7 +70,8 @@ def entry_of_graph(
     for name, value in (stated or {}).items():
         facts[name] = value
         origins[name] = stated_by
-    return Entry(entry_id, "architecture", title, facts=facts, origins=origins, graph=graph, links=found)
+    known = {name: origin for name, origin in origins.items() if name in facts}
+    return Entry(entry_id, "architecture", title, facts=facts, origins=known, graph=graph, links=found)
 
 
 def graph_facts(graph: Graph, measured: bool = True) -> dict[str, Value]:
@@ -107,7 +109,7 @@ def _shape_facts(graph: Graph) -> dict[str, Value]:
         images = [shape for shape in inputs if len(shape) >= 4 and shape[-3] <= 4]
         if images:
             facts["input_size"] = images[0][-2]
-    weighted = [i for i in graph.outputs if graph.name(i) in ("linear", "conv")]
+    weighted = [i for i in graph.outputs if graph.name(i) in ("linear", "conv") and len(graph.node_shape(i)) > 1]
     if weighted:
         last = weighted[-1]
         outputs = int(graph.node_shape(last)[-1] if graph.name(last) == "linear" else graph.node_shape(last)[1])
