@@ -1,0 +1,30 @@
+"""The interface of encoders: a graph to a vector that can be compared."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from netatlas.graph.graph import Graph
+from netatlas.registry import Registry
+
+
+class Encoder(ABC):
+    """Turns graphs into bytes that are stored, and stored bytes into similarities."""
+
+    name: str
+    """Registered name, under which the atlas stores its vectors."""
+
+    @abstractmethod
+    def encode(self, graph: Graph) -> bytes:
+        """The vector of one graph, as it is stored. Depends on the graph's structure alone, not on the order of its nodes."""
+
+    @abstractmethod
+    def similarities(self, query: bytes, vectors: Sequence[bytes]) -> npt.NDArray[np.float64]:
+        """Similarity of ``query`` to each of ``m`` stored vectors, ``(m,)`` in [0, 1]; 1 for equal vectors."""
+
+
+ENCODERS: Registry[Encoder] = Registry("encoders", "netatlas.encoders")
