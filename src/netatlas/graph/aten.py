@@ -454,6 +454,24 @@ def _binary(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     return r.add(_BINARY[name], [x for x in (left, right) if isinstance(x, Ref)], outs[0], **_scalar(left, right))
 
 
+@handles("_weight_norm", "_weight_norm_interface")
+def _weight_norm(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
+    ref = r.add("mul", refs(args), outs[0])
+    return ref if len(outs) == 1 else [ref] * len(outs)
+
+
+@handles("broadcast_tensors")
+def _broadcast(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
+    return [r.add("view", [x], out) for x, out in zip(refs(args), outs, strict=True)]
+
+
+@handles("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cross_entropy_loss", "nll_loss", "kl_div", "binary_cross_entropy",
+         "binary_cross_entropy_with_logits")  # fmt: skip
+def _loss(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
+    ref = r.add("norm", refs(args), outs[0])
+    return ref if len(outs) == 1 else [ref] * len(outs)
+
+
 @handles("square")
 def _square(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     return r.add("pow", refs(args), outs[0], scalar=2.0, scalar_first=False)
@@ -486,7 +504,7 @@ def _where(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
 
 @handles("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
          "bitwise_not", "isnan", "isinf", "isfinite", "any", "all", "isin", "greater", "less", "greater_equal", "less_equal", "not_equal",
-         "bitwise_left_shift", "bitwise_right_shift", "nonzero", "unique_consecutive", "histc", "bincount", "is_nonzero", "equal", "isneginf",
+         "bitwise_left_shift", "bitwise_right_shift", "_is_all_true", "_is_any_true", "nonzero", "unique_consecutive", "histc", "bincount", "is_nonzero", "equal", "isneginf",
          "isposinf", "signbit", "isclose", "allclose", "count_nonzero", "nonzero_numpy", "_unique2", "argwhere")  # fmt: skip
 def _compare(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     if not outs:

@@ -36,10 +36,11 @@ def _assemble(draft: Draft, capture: Capture) -> Graph:
                 attrs[n, ATTRIBUTE_COLUMN[name]] = value
         fitted = _fit(node.shape)
         shape[n, MAX_RANK - len(fitted) :] = fitted
-        new = [p for p in node.params if p not in owned]
+        own = list(dict.fromkeys(node.params))
+        new = [p for p in own if p not in owned]
         params[n] = sum(draft.numel.get(p, 0) for p in new)
         owned.update(new)
-        if len(new) < len(node.params):
+        if len(new) < len(own):
             attrs[n, ATTRIBUTE_COLUMN["flags"]] |= FLAGS["shared"]
         edges.extend((place[x], n) for x in draft.ins(i))
     return Graph(

@@ -142,7 +142,11 @@ def _dilated(f: Form) -> Iterator[int]:
 
 @form("large_kernel_conv")
 def _large_kernel(f: Form) -> Iterator[int]:
-    return (i for i in f.of("conv") if len(f.kernel(i)) >= 2 and min(f.kernel(i)) >= 7 and f.inner(i) > 4 or f.is_depthwise(i) and min(f.kernel(i)) >= 7)
+    """At least 7 in every direction; not the stem, which reads an image, nor a fully connected layer written as a convolution."""
+    for i in f.of("conv"):
+        wide = len(f.kernel(i)) >= 2 and min(f.kernel(i)) >= 7 and (f.inner(i) > 4 or f.is_depthwise(i))
+        if wide and max(f.shape[i][-len(f.kernel(i)) :]) > 1:
+            yield i
 
 
 @form("separable_conv")
@@ -284,9 +288,12 @@ def _projected(f: Form, low: int, high: int) -> bool:
 
 @form("dense_connection")
 def _dense_connection(f: Form) -> Iterator[int]:
+    """A join in which one feature takes part for at least the third time, as in DenseNet; not a one-shot aggregation."""
+    joined: Counter[int] = Counter()
     for i in f.of("concat"):
-        ins = sorted(set(f.ins[i]))
-        if len(ins) >= 2 and sum(f.reaches(high, low) for low, high in zip(ins, ins[1:], strict=False)) >= len(ins) - 1:
+        joined.update(set(f.ins[i]))
+    for i in f.of("concat"):
+        if len(f.shape[i]) >= 4 and len(set(f.ins[i])) >= 2 and any(joined[x] >= 3 for x in f.ins[i]):
             yield i
 
 
@@ -308,39 +315,26 @@ def _reparameterised(f: Form) -> Iterator[int]:
 # ---------------------------------------------------------------- attention
 
 
-def _origin(f: Form, node: int) -> int:
-    """Where queries or keys come from: up through norms, rotations and one projection."""
-    projected = False
-    while f.ins[node]:
-        name = f.names[node]
-        if name in _LAYERS and not projected:
-            projected = True
-        elif name not in _NORMS and name not in ("rope", "mul", "add", "relu", "softmax", "elu") or (name in ("mul", "add") and len(f.ins[node]) > 1):
-            break
-        elif projected:
-            break
-        node = f.ins[node][0]
-    return node
+_PROJECTING = _PLAIN | {"rope", "linear", "conv", "avg_pool", "max_pool", "global_avg_pool", "mean", "gather", "concat", "mul", "add", "sub", "div", "pad",
+                       "unfold", "roll", "upsample", "max"}
+
+
+def _made_from(f: Form, node: int) -> set[int]:
+    """Where queries or keys come from: everything up to the joins of residual branches and the outputs of attention."""
+    found, todo = {node}, [node]
+    while todo and len(found) < 60:
+        i = todo.pop()
+        joins = len(f.ins[i]) > 1 and f.names[i] != "concat"
+        if f.names[i] in _PROJECTING and not joins:
+            fresh = [x for x in f.ins[i] if x not in found]
+            found.update(fresh)
+            todo.extend(fresh)
+    return found
 
 
 def _is_cross(f: Form, i: int) -> bool:
-    if len(f.ins[i]) < 2:
-        return False
-    q, k = f.ins[i][:2]
-    if q == k:
-        return False
-    a, b = _origin(f, q), _origin(f, k)
-    if a == b:
-        return False
-    through = _PLAIN | {"conv", "linear", "avg_pool", "max_pool", "gather", "mean", "add"}
-    for _ in range(8):  # keys made from a pooled or convolved copy of the queries' source are still its own
-        if a == b:
-            return False
-        low, high = sorted((a, b))
-        if f.names[high] not in through or not f.ins[high]:
-            return not f.reaches(max(q, k), min(a, b), 40) or f.names[high] in ("attention", "add")
-        a, b = low, f.ins[high][0]
-    return True
+    """Whether keys and queries share no source short of the joins of their streams."""
+    return len(f.ins[i]) >= 2 and not _made_from(f, f.ins[i][0]) & _made_from(f, f.ins[i][1])
 
 
 @form("self_attention")
@@ -378,6 +372,11 @@ def _linear_attention(f: Form) -> Iterator[int]:
     through = _PLAIN | {"mul", "div"}
     for i in f.of("matmul"):
         if len(f.ins[i]) == 2 and any(f.names[j] == "matmul" and len(f.ins[j]) == 2 for j in (f.back(x, through) for x in f.ins[i])):
+            yield i
+    for i in f.of("sum"):  # one context vector, a weighted sum over tokens, that gates the tokens
+        weighted = f.ins[i][0] if f.ins[i] else i
+        gates = any(f.names[u] == "mul" and len(f.ins[u]) == 2 for u in f.users[i])
+        if f.names[weighted] == "mul" and gates and any(f.names[x] in ("softmax", "l2_norm") for x in f.ins[weighted]):
             yield i
 
 
@@ -432,6 +431,9 @@ def _layer_scale(f: Form) -> Iterator[int]:
 
 @form("mixture_of_experts")
 def _experts(f: Form) -> Iterator[int]:
+    """A linear layer with several times the weights one token meets, in a network that chooses the best of something."""
+    if not any(True for _ in f.of("topk", "argmax", "sort")):
+        return
     for i in f.of("linear"):
         if f.params[i] >= 2 * f.inner(i) * f.channels(i) > 0 and len(f.shape[i]) >= 2:
             yield i
@@ -462,10 +464,15 @@ def _pixel_shuffle(f: Form) -> Iterator[int]:
 _RISES = frozenset({"upsample", "conv_transpose", "pixel_shuffle"})
 
 
+def _is_raised(f: Form, node: int) -> bool:
+    """An upsampled map; a pooled vector spread out again is none."""
+    return f.names[node] in _RISES and bool(f.ins[node]) and max(f.shape[f.ins[node][0]][2:], default=1) > 1
+
+
 @form("unet_skip")
 def _unet_skip(f: Form) -> Iterator[int]:
     for i in f.of("concat"):
-        raised = [f.names[f.back(x, _PLAIN | {"pad"})] in _RISES for x in f.ins[i]]
+        raised = [_is_raised(f, f.back(x, _PLAIN | {"pad"})) for x in f.ins[i]]
         if any(raised) and not all(raised):
             yield i
 
@@ -473,6 +480,6 @@ def _unet_skip(f: Form) -> Iterator[int]:
 @form("feature_pyramid")
 def _feature_pyramid(f: Form) -> Iterator[int]:
     for i in f.of("add"):
-        raised = [f.names[f.back(x, _PLAIN)] in _RISES for x in f.ins[i]]
+        raised = [_is_raised(f, f.back(x, _PLAIN)) for x in f.ins[i]]
         if len(raised) == 2 and sum(raised) == 1:
             yield i

@@ -60,9 +60,9 @@ class TorchvisionSource(Source):
         kind = builder.__module__.partition("torchvision.")[2].rpartition(".")[0]
         task, modality, shape = _TASKS.get(kind, _TASKS["models"])
         if "keypoint" in name:
-            task = ("keypoint-detection",)
+            task = ("keypoint-detection", "object-detection")
         elif "maskrcnn" in name:
-            task = ("instance-segmentation",)
+            task = ("image-segmentation", "instance-segmentation", "object-detection")
         try:
             module = build_on_meta(functools.partial(builder, weights=None, **_arguments(name, kind)))
         except Exception as error:  # whatever a constructor raises
