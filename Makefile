@@ -4,19 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types fast slow install-core install-dev atlas relevance clean
+.PHONY: demo test slow coverage lint types docs install-core install-dev atlas relevance clean
 
 demo: $(VENV)/core
 	$(BIN)/netatlas find "small image classifier without attention, under 6M params, above 75% top-1"
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -m "not network and not gpu"
-
-fast: $(VENV)/dev
 	$(BIN)/python -m pytest -m "not slow and not network and not gpu"
 
 slow: $(VENV)/dev
-	$(BIN)/python -m pytest -m "slow"
+	$(BIN)/python -m pytest -m "slow and not network and not gpu"
+
+coverage: $(VENV)/dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered -m "not slow and not network and not gpu"
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .
@@ -28,6 +28,9 @@ types: $(VENV)/dev
 
 atlas: $(VENV)/dev  ## rebuild the starter atlas from the installed libraries (about half an hour on two cores)
 	$(BIN)/python scripts/make_starter.py
+
+docs: $(VENV)/dev
+	$(BIN)/python scripts/write_docs.py
 
 relevance: $(VENV)/core
 	$(BIN)/python benchmarks/find_quality.py

@@ -89,7 +89,7 @@ class Graph:
 
     def name(self, node: int) -> str:
         """Operator name of a node."""
-        return OPERATORS[self.op[node]].name
+        return OPERATORS[int(self.op[node])].name
 
     @cached_property
     def names(self) -> list[str]:

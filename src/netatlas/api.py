@@ -1,0 +1,194 @@
+"""The functions behind both Python and the command line, on the user's default atlas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from netatlas.atlas import places
+from netatlas.atlas.atlas import Atlas
+from netatlas.errors import UnknownIdError
+from netatlas.facts import FACTS, FactType
+from netatlas.records import Entry, Evidence
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netatlas.atlas.card import Card
+    from netatlas.atlas.comparison import Comparison
+    from netatlas.atlas.find import Hits
+    from netatlas.graph.graph import Graph
+
+_open: dict[tuple[str, ...], Atlas] = {}
+
+
+def atlas(path: str | Path | None = None) -> Atlas:
+    """The user's atlas over the starter atlas; opened once and again whenever a layer's file has changed."""
+    user = Path(path) if path is not None else places.user_path()
+    key = (str(user), *(_state(p) for p in (user, user.with_name(user.name + "-wal"), places.starter_path())))
+    if key not in _open:
+        opened = Atlas.open(user)
+        for old in _open.values():
+            old.close()
+        _open.clear()
+        _open[key] = opened
+    return _open[key]
+
+
+def _state(path: Path | None) -> str:
+    try:
+        found = os.stat(path) if path is not None else None
+    except OSError:
+        found = None
+    return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}" if found else ""
+
+
+def find(
+    text: str = "",
+    *,
+    where: str | None = None,
+    like: str | Entry | nn.Module | None = None,
+    k: int = 10,
+    sort: str | None = None,
+    pareto: str | None = None,
+    kind: str | None = None,
+    unknown: Literal["drop", "keep"] = "drop",
+    path: str | Path | None = None,
+) -> Hits:
+    """Architectures that match words, constraints and an example, best first.
+
+    Args:
+        text: What is wanted, in words: ``"small image classifier without attention, under 6M params, above 75% top-1"``.
+        where: Constraints in the query language: ``"params < 6M and not has(attention)"``.
+        like: An example: an id, a file (``model.onnx``, ``weights.safetensors``), ``"pkg.module:callable"`` or a live module.
+        k: At most this many hits.
+        sort: A fact to order by, ``"-top1"`` for largest first.
+        pareto: Facts, ``"top1,macs"``: only entries that no other matching entry beats in all of them.
+        kind: ``"architecture"`` (default), ``"model"`` or ``"any"``.
+        unknown: Whether entries whose facts do not decide the constraints are dropped or kept.
+        path: The user's atlas, by default the one in the user's data folder.
+
+    Raises:
+        QueryError: Something in the query cannot be understood; the message names the nearest right thing.
+        UnknownIdError: ``like`` names no entry.
+    """
+    opened = atlas(path)
+    example = resolve(like, opened) if like is not None else None
+    return opened.find(text, where=where, like=example, k=k, sort=sort, pareto=pareto, kind=kind, unknown=unknown)
+
+
+def show(target: str, *, path: str | Path | None = None) -> Card:
+    """The card of an entry of the atlas, or of a file or Python object that is not in it.
+
+    Raises:
+        UnknownIdError: No entry has this id and no file or object this name; the message names the nearest ids.
+    """
+    from netatlas.atlas.card import card, card_of
+
+    opened = atlas(path)
+    found = resolve(target, opened)
+    return card(opened, found) if isinstance(found, str) else card_of(opened, found)
+
+
+def compare(*ids: str, path: str | Path | None = None) -> Comparison:
+    """Two or more entries side by side: facts, the best of each, and the operators and forms that differ."""
+    return atlas(path).compare(*ids)
+
+
+def facts(*, path: str | Path | None = None) -> dict[str, tuple[FactType, Mapping[str, int]]]:
+    """All facts with the number of entries of each kind that have them."""
+    columns = atlas(path).derived.columns
+    codes, kinds = columns.text("kind")
+    return {
+        name: (fact, {kind: int(columns.known(name)[codes == i].sum()) for i, kind in enumerate(kinds)}) for name, fact in FACTS.items()
+    }
+
+
+def add(
+    target: str | nn.Module | Sequence[Entry], *, inputs: Any = None, entry_id: str | None = None, path: str | Path | None = None
+) -> list[str]:
+    """Read a file or Python object into the user's atlas and return the ids that were written.
+
+    Args:
+        target: ``model.onnx``, ``weights.safetensors``, ``pkg.module:callable``, ``hub:org/name``, a live module, or entries.
+        inputs: Example inputs, where they cannot be guessed; see `netatlas.targets.python_object.parse_inputs`.
+        entry_id: Id to store it under, by default made from its name.
+        path: The user's atlas.
+    """
+    entries = list(target) if isinstance(target, (list, tuple)) else read(target, inputs=inputs, entry_id=entry_id)
+    user = Path(path) if path is not None else places.user_path()
+    return Atlas((), user, places.cache_folder()).add(entries)
+
+
+def remove(*ids: str, path: str | Path | None = None) -> list[str]:
+    """Remove entries from the user's atlas and return what was removed; the starter atlas is read-only."""
+    return atlas(path).remove(ids)
+
+
+def measure(entry_id: str, *, batch: int = 1, threads: int = 0, runs: int = 30, path: str | Path | None = None) -> list[Evidence]:
+    """Measure latency and peak memory of an architecture on this machine and keep them as evidence.
+
+    Args:
+        entry_id: An architecture of an installed library, such as ``timm/resnet50``.
+        batch: Inputs at once.
+        threads: Threads, 0 for all processors this process may use.
+        runs: Timed forward passes after a warm-up.
+        path: The user's atlas.
+    """
+    from netatlas.atlas import measure as measuring
+    from netatlas.execution.base import EXECUTORS
+
+    opened = atlas(path)
+    opened.entry(entry_id)
+    evidence = measuring.measure(entry_id, measuring.Setting(batch, threads, runs), EXECUTORS.build("loky", workers=1))
+    for item in evidence:
+        opened.add_evidence(entry_id, item)
+    return evidence
+
+
+def trace(module: nn.Module, *args: Any, **kwargs: Any) -> Graph:
+    """The operator graph of a module at the given example inputs."""
+    from netatlas.graph.trace import trace as traced
+
+    return traced(module, args, kwargs).graph
+
+
+def read(target: str | nn.Module, *, inputs: Any = None, entry_id: str | None = None) -> list[Entry]:
+    """The entries of a file, a Python object or a Hub repository, without storing them."""
+    from netatlas.targets.opening import read_target
+
+    return read_target(target, inputs=inputs, entry_id=entry_id)
+
+
+def resolve(target: str | Entry | nn.Module, opened: Atlas) -> str | Entry:
+    """An id of the atlas as it is; anything else is read into an entry.
+
+    Raises:
+        UnknownIdError: It is neither an id nor the name of a file or object.
+    """
+    if isinstance(target, Entry):
+        return target
+    if isinstance(target, str):
+        if target in opened.derived.columns.row:
+            return target
+        from netatlas.targets.opening import is_target
+
+        if not is_target(target):
+            opened.entry(target)  # raises with the nearest ids
+            raise UnknownIdError(f"no entry {target!r}")
+    return read(target)[0]
+
+
+def points(x: str, y: str, *, path: str | Path | None = None) -> list[tuple[str, float, float]]:
+    """Id and two facts of every architecture that has both, for the background of a plot.
+
+    Raises:
+        QueryError: A fact is unknown or not a number.
+    """
+    columns = atlas(path).derived.columns
+    a, b = columns.number(x), columns.number(y)
+    codes, kinds = columns.text("kind")
+    chosen = (codes == kinds.index("architecture")) & (a == a) & (b == b) if "architecture" in kinds else ()
+    return [(columns.ids[i], float(a[i]), float(b[i])) for i, wanted in enumerate(chosen) if wanted]
