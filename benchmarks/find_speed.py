@@ -1,6 +1,6 @@
 """How fast find is: cold against importing numpy, warm on the starter atlas, warm on 100,000 synthetic entries.
 
-    python benchmarks/find_speed.py [--entries 100000] [--runs 9]
+python benchmarks/find_speed.py [--entries 100000] [--runs 9]
 """
 
 from __future__ import annotations
@@ -63,7 +63,19 @@ def synthetic(count: int) -> None:
 
     rng = random.Random(0)
     families = ("resnet", "vit", "swin", "convnext", "efficientnet", "mobilenetv3", "mamba2", "llama")
-    ops = ("conv", "linear", "attention", "batch_norm", "layer_norm", "relu", "gelu", "silu", "depthwise_conv", "squeeze_excite", "add")
+    ops = (
+        "conv",
+        "linear",
+        "attention",
+        "batch_norm",
+        "layer_norm",
+        "relu",
+        "gelu",
+        "silu",
+        "depthwise_conv",
+        "squeeze_excite",
+        "add",
+    )
 
     def entries():
         for i in range(count):
@@ -73,7 +85,9 @@ def synthetic(count: int) -> None:
                 "macs": int(10 ** rng.uniform(7, 12)), "depth": rng.randint(5, 200), "task": ("image-classification",), "modality": ("image",),
                 "ops": tuple(sorted(rng.sample(ops, 6))), **({"top1": rng.uniform(50, 90)} if rng.random() < 0.6 else {}),
             }  # fmt: skip
-            yield Entry(f"synthetic/{family}_{i}", "architecture", f"{family} {i}", facts=facts, origins=dict.fromkeys(facts, "made up"))
+            yield Entry(
+                f"synthetic/{family}_{i}", "architecture", f"{family} {i}", facts=facts, origins=dict.fromkeys(facts, "made up")
+            )
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "big.atlas"

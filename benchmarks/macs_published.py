@@ -38,7 +38,11 @@ def main() -> None:
         rows.append((abs(ours / nearest - 1), abs(ours / theirs - 1), ours, theirs, entry_id, known, ratio))
         params.append(abs(ratio - 1))
     print(f"{len(rows)} architectures of {len(ids)} have published costs at the traced input size")
-    for label, errors in (("MACs", [r[0] for r in rows]), ("MACs, rounding not allowed for", [r[1] for r in rows]), ("parameters", params)):
+    for label, errors in (
+        ("MACs", [r[0] for r in rows]),
+        ("MACs, rounding not allowed for", [r[1] for r in rows]),
+        ("parameters", params),
+    ):
         within = sum(e < CLOSE for e in errors) / len(errors)
         print(f"{label:<32} median relative error {100 * statistics.median(errors):.2f} %, within 5 %: {100 * within:.1f} %")
     print("\noutliers (more than 5 % apart)")

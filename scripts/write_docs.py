@@ -1,6 +1,6 @@
 """Write the pages that are generated from the code: docs/cli.md and docs/facts.md.
 
-    python scripts/write_docs.py [--check]
+python scripts/write_docs.py [--check]
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ def _script(name):
 
 @pytest.mark.parametrize("name", ["cli.md", "facts.md"])
 def test_generated_pages_are_current(name):
-    assert (ROOT / "docs" / name).read_text() == _script("write_docs").PAGES[name](), f"run python scripts/write_docs.py for docs/{name}"
+    assert (ROOT / "docs" / name).read_text() == _script("write_docs").PAGES[name](), (
+        f"run python scripts/write_docs.py for docs/{name}"
+    )
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])

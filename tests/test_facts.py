@@ -16,7 +16,10 @@ def test_every_fact_says_what_it_means():
     assert all(len(fact.meaning) > 10 and not fact.meaning.endswith(".") for fact in FACTS.values())
 
 
-@pytest.mark.parametrize(("word", "name"), [("Parameters", "params"), ("GMACs", "macs"), ("top-1", "top1"), ("img-size", "input_size"), ("params", "params")])
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [("Parameters", "params"), ("GMACs", "macs"), ("top-1", "top1"), ("img-size", "input_size"), ("params", "params")],
+)
 def test_find_fact(word, name):
     assert find_fact(word).name == name
 
@@ -27,7 +30,15 @@ def test_unknown_fact():
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(5288548, "", "5.29M"), (386e6, "MAC", "386 MMAC"), (999, "", "999"), (999_600, "", "1M"), (0, "", "0"), (1e12, "B", "1 TB"), (1234, "", "1.23k")],
+    [
+        (5288548, "", "5.29M"),
+        (386e6, "MAC", "386 MMAC"),
+        (999, "", "999"),
+        (999_600, "", "1M"),
+        (0, "", "0"),
+        (1e12, "B", "1 TB"),
+        (1234, "", "1.23k"),
+    ],
 )
 def test_format_count(value, unit, text):
     assert format_count(value, unit) == text

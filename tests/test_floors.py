@@ -21,7 +21,9 @@ def test_imports_go_down_only():
 HEAVY = ("torch", "timm", "transformers", "torchvision", "onnx", "matplotlib", "pandas", "scipy", "ray", "loky", "tomllib")
 
 
-@pytest.mark.parametrize("module", ["netatlas", "netatlas.api", "netatlas.cli.main", "netatlas.cli.find", "netatlas.atlas.find", "netatlas.atlas.card"])
+@pytest.mark.parametrize(
+    "module", ["netatlas", "netatlas.api", "netatlas.cli.main", "netatlas.cli.find", "netatlas.atlas.find", "netatlas.atlas.card"]
+)
 def test_importing_is_light(module):
     script = f"import {module}, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

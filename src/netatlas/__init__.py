@@ -1,7 +1,7 @@
 """netatlas: a search engine for neural architectures.
 
-    import netatlas
-    netatlas.find("small image classifier without attention, under 6M params, above 75% top-1")
+import netatlas
+netatlas.find("small image classifier without attention, under 6M params, above 75% top-1")
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netatlas.api import add, compare, facts, find, measure, remove, show, trace
     from netatlas.atlas.atlas import Atlas
 
-_LAZY = {name: "netatlas.api" for name in ("add", "compare", "facts", "find", "measure", "remove", "show", "trace")}
+_LAZY = dict.fromkeys(("add", "compare", "facts", "find", "measure", "remove", "show", "trace"), "netatlas.api")
 _LAZY["Atlas"] = "netatlas.atlas.atlas"
 
 __all__ = ["Atlas", "__version__", "add", "compare", "facts", "find", "measure", "remove", "show", "trace"]

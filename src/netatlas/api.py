@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,7 +38,7 @@ def atlas(path: str | Path | None = None) -> Atlas:
 
 def _state(path: Path | None) -> str:
     try:
-        found = os.stat(path) if path is not None else None
+        found = path.stat() if path is not None else None
     except OSError:
         found = None
     return f"{found.st_mtime_ns}:{found.st_size}:{found.st_ino}" if found else ""
@@ -102,7 +101,8 @@ def facts(*, path: str | Path | None = None) -> dict[str, tuple[FactType, Mappin
     columns = atlas(path).derived.columns
     codes, kinds = columns.text("kind")
     return {
-        name: (fact, {kind: int(columns.known(name)[codes == i].sum()) for i, kind in enumerate(kinds)}) for name, fact in FACTS.items()
+        name: (fact, {kind: int(columns.known(name)[codes == i].sum()) for i, kind in enumerate(kinds)})
+        for name, fact in FACTS.items()
     }
 
 
@@ -117,7 +117,11 @@ def add(
         entry_id: Id to store it under, by default made from its name.
         path: The user's atlas.
     """
-    entries = list(target) if isinstance(target, (list, tuple)) else read(target, inputs=inputs, entry_id=entry_id)
+    entries = (
+        list(target)
+        if isinstance(target, Sequence) and not isinstance(target, str)
+        else read(target, inputs=inputs, entry_id=entry_id)
+    )
     user = Path(path) if path is not None else places.user_path()
     return Atlas((), user, places.cache_folder()).add(entries)
 

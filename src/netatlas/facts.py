@@ -39,8 +39,13 @@ class FactType:
 _TABLE = (
     # what it is
     FactType("kind", "text", "", "architecture, or model (an architecture with one set of pretrained weights)"),
-    FactType("source", "text", "", "library or kind of file the entry came from, such as timm, transformers, torchvision, onnx or python",
-             ("library", "lib")),
+    FactType(
+        "source",
+        "text",
+        "",
+        "library or kind of file the entry came from, such as timm, transformers, torchvision, onnx or python",
+        ("library", "lib"),
+    ),
     FactType("version", "text", "", "version of the library it was built with"),
     FactType("family", "text", "", "family in the glossary, such as resnet or swin", ("fam",)),
     FactType("year", "count", "", "year the family's paper appeared", ("published", "released")),
@@ -52,31 +57,86 @@ _TABLE = (
     FactType("ops", "set", "", "operators and named forms in its graph; has(op) asks for one", ("operators", "op")),
     FactType("nodes", "count", "", "operators in the canonical graph", ("operators_count", "size_of_graph")),
     FactType("depth", "count", "", "layers with weights on the longest path from input to output", ("layers", "num_layers")),
-    FactType("dim", "count", "", "channels of the features that enter the head (or of the last block)", ("width", "hidden", "hidden_size", "channels")),
+    FactType(
+        "dim",
+        "count",
+        "",
+        "channels of the features that enter the head (or of the last block)",
+        ("width", "hidden", "hidden_size", "channels"),
+    ),
     FactType("heads", "count", "", "attention heads, the largest number in any block", ("num_heads",)),
-    FactType("input_size", "count", "px", "height of the input image it was traced with", ("resolution", "img_size", "image_size")),
+    FactType(
+        "input_size", "count", "px", "height of the input image it was traced with", ("resolution", "img_size", "image_size")
+    ),
     FactType("input", "text", "", "shapes of the inputs it was traced with, such as 1x3x224x224", ("inputs",)),
     FactType("seq_len", "count", "", "length of the token sequence it was traced with", ("length", "tokens")),
     FactType("outputs", "count", "", "size of the last output: classes or vocabulary", ("classes", "num_classes")),
     FactType("vocab", "count", "", "rows of the largest token embedding", ("vocab_size", "vocabulary")),
     # cost
-    FactType("params", "count", "", "parameters, shared ones counted once",
-             ("parameters", "param", "param_count", "weights", "size"), "lower"),
-    FactType("macs", "count", "MAC", "multiply-accumulates of one forward pass at batch 1", ("mac", "gmacs", "mult_adds", "madds"), "lower"),
-    FactType("flops", "count", "FLOP", "floating point operations, two for each multiply-accumulate", ("flop", "gflops"), "lower"),
-    FactType("activations", "count", "", "elements written by convolutions, linear layers and attention at batch 1",
-             ("acts", "macts"), "lower"),
-    FactType("peak_memory", "count", "B", "largest sum of activations alive at once, float32, batch 1, in topological order",
-             ("peak_activation_memory", "activation_memory", "memory"), "lower"),
-    FactType("latency_ms", "number", "ms", "forward pass measured on this machine by netatlas measure, median", ("latency",), "lower"),
+    FactType(
+        "params",
+        "count",
+        "",
+        "parameters, shared ones counted once",
+        ("parameters", "param", "param_count", "weights", "size"),
+        "lower",
+    ),
+    FactType(
+        "macs",
+        "count",
+        "MAC",
+        "multiply-accumulates of one forward pass at batch 1",
+        ("mac", "gmacs", "mult_adds", "madds"),
+        "lower",
+    ),
+    FactType(
+        "flops", "count", "FLOP", "floating point operations, two for each multiply-accumulate", ("flop", "gflops"), "lower"
+    ),
+    FactType(
+        "activations",
+        "count",
+        "",
+        "elements written by convolutions, linear layers and attention at batch 1",
+        ("acts", "macts"),
+        "lower",
+    ),
+    FactType(
+        "peak_memory",
+        "count",
+        "B",
+        "largest sum of activations alive at once, float32, batch 1, in topological order",
+        ("peak_activation_memory", "activation_memory", "memory"),
+        "lower",
+    ),
+    FactType(
+        "latency_ms", "number", "ms", "forward pass measured on this machine by netatlas measure, median", ("latency",), "lower"
+    ),
     FactType("peak_rss", "count", "B", "peak resident memory of the process in netatlas measure", ("rss",), "lower"),
-    FactType("cpu_ms", "number", "ms", "published latency on an Intel i7-12700H, float32, batch 1, torch.compile (timm)",
-             ("cpu_latency", "i7_ms"), "lower"),
-    FactType("gpu_throughput", "number", "img/s", "published throughput on an RTX 4090, mixed precision, best batch (timm)",
-             ("throughput", "images_per_second", "gpu_speed"), "higher"),
+    FactType(
+        "cpu_ms",
+        "number",
+        "ms",
+        "published latency on an Intel i7-12700H, float32, batch 1, torch.compile (timm)",
+        ("cpu_latency", "i7_ms"),
+        "lower",
+    ),
+    FactType(
+        "gpu_throughput",
+        "number",
+        "img/s",
+        "published throughput on an RTX 4090, mixed precision, best batch (timm)",
+        ("throughput", "images_per_second", "gpu_speed"),
+        "higher",
+    ),
     # quality
-    FactType("top1", "number", "%", "ImageNet-1k top-1 accuracy; for an architecture the best of its models at the traced input size",
-             ("accuracy", "acc", "top_1", "acc1", "imagenet"), "higher"),
+    FactType(
+        "top1",
+        "number",
+        "%",
+        "ImageNet-1k top-1 accuracy; for an architecture the best of its models at the traced input size",
+        ("accuracy", "acc", "top_1", "acc1", "imagenet"),
+        "higher",
+    ),
     FactType("top5", "number", "%", "ImageNet-1k top-5 accuracy of the same model", ("top_5", "acc5"), "higher"),
     FactType("top1_real", "number", "%", "top-1 on ImageNet-ReaL (reassessed labels)", ("real", "imagenet_real"), "higher"),
     FactType("top1_v2", "number", "%", "top-1 on ImageNetV2 matched-frequency", ("v2", "imagenet_v2"), "higher"),
@@ -84,12 +144,22 @@ _TABLE = (
     FactType("top1_r", "number", "%", "top-1 on ImageNet-R (renditions)", ("imagenet_r",), "higher"),
     FactType("top1_sketch", "number", "%", "top-1 on ImageNet-Sketch", ("sketch", "imagenet_sketch"), "higher"),
     # pretrained weights
-    FactType("models", "count", "", "pretrained weights the library offers for the architecture", ("num_models", "tags", "checkpoints")),
+    FactType(
+        "models", "count", "", "pretrained weights the library offers for the architecture", ("num_models", "tags", "checkpoints")
+    ),
     FactType("architecture", "text", "", "id of the architecture a model belongs to", ("arch",), entries=("model",)),
     FactType("tag", "text", "", "name of the pretrained weights", (), entries=("model",)),
-    FactType("pretrain", "set", "", "data and recipe of the pretrained weights, read off their tag, such as in21k, laion2b or dist",
-             ("pretraining", "pretrained_on"), entries=("model",)),
-    FactType("license", "text", "", "licence of the pretrained weights as the library states it", ("licence",), entries=("model",)),
+    FactType(
+        "pretrain",
+        "set",
+        "",
+        "data and recipe of the pretrained weights, read off their tag, such as in21k, laion2b or dist",
+        ("pretraining", "pretrained_on"),
+        entries=("model",),
+    ),
+    FactType(
+        "license", "text", "", "licence of the pretrained weights as the library states it", ("licence",), entries=("model",)
+    ),
     FactType("hub", "text", "", "Hugging Face Hub repository of the weights", ("hf_hub_id", "repo"), entries=("model",)),
     # how we know
     FactType("traced_by", "text", "", "how the graph was made: export, dispatch, onnx, checkpoint", ("rung",)),

@@ -91,7 +91,8 @@ class Registry(Generic[T]):
 
     def _files(self) -> set[str]:
         spec = importlib.util.find_spec(self._package)
-        assert spec is not None and spec.origin is not None
+        assert spec is not None
+        assert spec.origin is not None
         found = pkgutil.iter_modules([str(Path(spec.origin).parent)])
         return {m.name.replace("_", "-") for m in found if m.name != "base" and not m.name.startswith("_")}
 

@@ -23,7 +23,9 @@ def chain(*ops):
     g = len(ops)
     ones, zeros = np.ones((g, MAX_RANK), dtype=np.int64), np.zeros(g, dtype=np.int64)
     edges = np.array([(i, i + 1) for i in range(g - 1)]).reshape(-1, 2)
-    return Graph(np.array([OP_ID[o] for o in ops]), np.zeros((g, len(ATTRIBUTES)), dtype=np.int32), ones, zeros, zeros, zeros, edges)
+    return Graph(
+        np.array([OP_ID[o] for o in ops]), np.zeros((g, len(ATTRIBUTES)), dtype=np.int32), ones, zeros, zeros, zeros, edges
+    )
 
 
 CONV = ("input", "conv", "batch_norm", "relu", "conv", "batch_norm", "relu", "linear")
@@ -33,7 +35,9 @@ ATTN = ("input", "conv", "layer_norm", "attention", "linear", "gelu", "linear")
 def entry(entry_id, family, ops, **facts):
     known = {"source": entry_id.split("/")[0], "family": family, "ops": tuple(sorted(set(ops) - {"input"})), "task": ("image-classification",),
              "modality": ("image",), **facts}  # fmt: skip
-    return Entry(entry_id, "architecture", entry_id.split("/")[1], facts=known, origins=dict.fromkeys(known, "by hand"), graph=chain(*ops))
+    return Entry(
+        entry_id, "architecture", entry_id.split("/")[1], facts=known, origins=dict.fromkeys(known, "by hand"), graph=chain(*ops)
+    )
 
 
 ENTRIES = [
@@ -42,10 +46,31 @@ ENTRIES = [
     entry("torchvision/resnet50", "resnet", CONV * 2, params=25_557_032, macs=4_089_184_256, top1=80.8, year=2015, models=2),
     entry("timm/vit_tiny_patch16_224", "vit", ATTN, params=5_717_416, macs=1_253_683_200, top1=75.4, year=2020, models=1),
     entry("timm/vit_base_patch16_224", "vit", ATTN, params=86_567_656, macs=17_563_828_224, top1=85.1, year=2020, models=9),
-    entry("timm/efficientnet_b0", "efficientnet", (*CONV, "sigmoid", "mul"), params=5_288_548, macs=385_814_752, top1=77.7, year=2019, models=2),
+    entry(
+        "timm/efficientnet_b0",
+        "efficientnet",
+        (*CONV, "sigmoid", "mul"),
+        params=5_288_548,
+        macs=385_814_752,
+        top1=77.7,
+        year=2019,
+        models=2,
+    ),
     entry("timm/mobilenetv3_small_050", "mobilenetv3", (*CONV, "hardswish"), params=1_590_000, macs=24_000_000, year=2019),
-    Entry("timm/resnet50.a1_in1k", "model", "resnet50.a1_in1k", facts={"source": "timm", "family": "resnet", "architecture": "timm/resnet50",
-          "top1": 80.2, "params": 25_557_032, "pretrain": ("a1", "in1k"), "ops": ("conv",)}),  # fmt: skip
+    Entry(
+        "timm/resnet50.a1_in1k",
+        "model",
+        "resnet50.a1_in1k",
+        facts={
+            "source": "timm",
+            "family": "resnet",
+            "architecture": "timm/resnet50",
+            "top1": 80.2,
+            "params": 25_557_032,
+            "pretrain": ("a1", "in1k"),
+            "ops": ("conv",),
+        },
+    ),  # fmt: skip
 ]
 
 
@@ -182,8 +207,14 @@ def test_tables_fit_the_terminal(atlas):
 
 def test_evidence_of_a_lower_layer_is_kept_above_it(atlas, tmp_path):
     above = Atlas((Store.open(atlas._layers[0].path, "r"),), tmp_path / "mine.atlas", tmp_path / "cache")
-    above.add_evidence("timm/resnet18", Evidence("latency_ms", 12.5, "median of 30", "netatlas measure", "a machine", date="2026-01-01"))
-    layered = Atlas((Store.open(tmp_path / "mine.atlas", "r"), Store.open(atlas._layers[0].path, "r")), tmp_path / "mine.atlas", tmp_path / "cache")
+    above.add_evidence(
+        "timm/resnet18", Evidence("latency_ms", 12.5, "median of 30", "netatlas measure", "a machine", date="2026-01-01")
+    )
+    layered = Atlas(
+        (Store.open(tmp_path / "mine.atlas", "r"), Store.open(atlas._layers[0].path, "r")),
+        tmp_path / "mine.atlas",
+        tmp_path / "cache",
+    )
     hits = layered.find(where="latency_ms < 20")
     assert ids(hits) == ["timm/resnet18"]
     assert hits[0].facts["latency_ms"] == 12.5
@@ -195,7 +226,11 @@ def test_evidence_of_a_lower_layer_is_kept_above_it(atlas, tmp_path):
 def test_an_upper_layer_hides_the_same_id(atlas, tmp_path):
     with Store.open(tmp_path / "mine.atlas", "w") as store:
         store.put([entry("timm/resnet18", "resnet", CONV, params=1, macs=2)])
-    layered = Atlas((Store.open(tmp_path / "mine.atlas", "r"), Store.open(atlas._layers[0].path, "r")), tmp_path / "mine.atlas", tmp_path / "cache")
+    layered = Atlas(
+        (Store.open(tmp_path / "mine.atlas", "r"), Store.open(atlas._layers[0].path, "r")),
+        tmp_path / "mine.atlas",
+        tmp_path / "cache",
+    )
     assert layered.entry("timm/resnet18").facts["params"] == 1
     assert len(layered) == len(ENTRIES)
     with pytest.raises(UnknownIdError, match="starter atlas"):

@@ -237,7 +237,7 @@ def test_a_chip_is_exactly_what_is_filtered(vocabulary):
     [
         ("small fast accurate network", [("params", "lower"), ("macs", "lower"), ("top1", "higher")]),
         ("few parameters and high accuracy", [("params", "lower"), ("top1", "higher")]),
-        ("a recent, deep network", [("year", "higher"), ("depth", "higher")]),
+        ("a recent, deep model", [("year", "higher"), ("depth", "higher")]),
         ("old shallow model", [("year", "lower"), ("depth", "lower")]),
         ("not too large", [("params", "lower")]),
         ("large window network", [("params", "higher")]),

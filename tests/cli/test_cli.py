@@ -92,7 +92,15 @@ def test_errors_are_one_line_without_a_traceback(capsys, arguments, told):
 def test_show_says_where_every_number_comes_from(capsys):
     code, out, _ = say(capsys, "show", "timm/resnet50")
     assert code == 0
-    for part in ("Structure", "Costs by operator", "Forms", "Models", "Nearest relatives", "Links", "counted on the operator graph"):
+    for part in (
+        "Structure",
+        "Costs by operator",
+        "Forms",
+        "Models",
+        "Nearest relatives",
+        "Links",
+        "counted on the operator graph",
+    ):
         assert part in out
     assert "latency_ms" in out
     assert "unknown" in out
@@ -120,7 +128,9 @@ def test_show_draws(capsys, tmp_path):
 def test_compare_side_by_side(capsys, tmp_path):
     pytest.importorskip("matplotlib", reason="needs the extra 'plot'")
     plot = tmp_path / "plot.png"
-    code, out, _ = say(capsys, "compare", "timm/resnet50", "timm/efficientnet_b0", "timm/vit_base_patch16_224", "--plot", str(plot))
+    code, out, _ = say(
+        capsys, "compare", "timm/resnet50", "timm/efficientnet_b0", "timm/vit_base_patch16_224", "--plot", str(plot)
+    )
     assert code == 0
     assert "squeeze excite" in out
     assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -140,7 +150,9 @@ def test_facts_are_all_listed_with_coverage(capsys):
 
 
 def test_text_from_stdin():
-    out = subprocess.run([sys.executable, "-m", "netatlas.cli.main", "find", "-"], input="resnet50", capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-m", "netatlas.cli.main", "find", "-"], input="resnet50", capture_output=True, text=True
+    )
     assert out.returncode == 0
     assert "timm/resnet50" in out.stdout
 

@@ -97,7 +97,9 @@ def test_vectors_are_the_same_in_every_process(encoder):
         f"print(ENCODERS.build({encoder.name!r}).encode(make([3, 5, 7], [(0, 1), (1, 2)])).hex())"
     )
     seen = {
-        subprocess.run([sys.executable, "-c", script], env={"PYTHONHASHSEED": seed, "PATH": ""}, capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", script], env={"PYTHONHASHSEED": seed, "PATH": ""}, capture_output=True, text=True, check=True
+        ).stdout.strip()
         for seed in ("0", "1")
     }
     assert seen == {encoder.encode(make([3, 5, 7], [(0, 1), (1, 2)])).hex()}

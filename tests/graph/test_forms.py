@@ -15,7 +15,13 @@ from netatlas.sources.timm import TimmSource
 EXPECTED = {
     "resnet50": {"bottleneck": 16, "residual": 16, "convolution_stem": 1},
     "efficientnet_b0": {"squeeze_excite": 16, "inverted_residual": 15, "depthwise_conv": 16, "residual": 9},
-    "vit_tiny_patch16_224": {"self_attention": 12, "transformer_block": 12, "patch_embedding": 1, "class_token": 1, "position_embedding": 1},
+    "vit_tiny_patch16_224": {
+        "self_attention": 12,
+        "transformer_block": 12,
+        "patch_embedding": 1,
+        "class_token": 1,
+        "position_embedding": 1,
+    },
     "swin_tiny_patch4_window7_224": {"window_attention": 10, "relative_position_bias": 12, "transformer_block": 12},
     "convnext_atto": {"large_kernel_conv": 12, "layer_scale": 12, "separable_conv": 12, "patch_embedding": 1},
     "mixer_s32_224": {"token_mixing_mlp": 8},
@@ -71,7 +77,9 @@ def test_nodes_of_a_form_are_its_count(graphs):
 
 def test_sequence_forms():
     transformers = pytest.importorskip("transformers", reason="needs the extra 'zoo'")
-    config = transformers.LlamaConfig(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=100)
+    config = transformers.LlamaConfig(
+        hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=100
+    )
     with torch.device("meta"):
         model = transformers.LlamaForCausalLM(config)
     graph = trace(model, (), {"input_ids": torch.zeros(1, 16, dtype=torch.long, device="meta"), "use_cache": False}).graph

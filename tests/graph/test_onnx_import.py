@@ -9,7 +9,7 @@ from netatlas.graph.onnx_import import capture_onnx
 from netatlas.graph.ops import FLAGS, OP_ID
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
-from netatlas.graph._onnx_ops import table  # noqa: E402
+from netatlas.graph._onnx_ops import table
 
 helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -612,7 +612,7 @@ def test_shapes_that_do_not_fit_name_the_node(build):
 
 
 def test_read_onnx(tmp_path):
-    from netatlas.sources.onnx_file import read_onnx
+    from netatlas.targets.onnx_file import read_onnx
 
     graph = helper.make_graph([node("Conv", "x w", "h"), node("Relu", "h")], "g", [info("x", [1, 3, 8, 8])], [info("y", None)],
                               [numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")])  # fmt: skip
@@ -628,7 +628,7 @@ def test_read_onnx(tmp_path):
 
 
 def test_costs_that_are_not_known_are_absent(tmp_path):
-    from netatlas.sources.onnx_file import read_onnx
+    from netatlas.targets.onnx_file import read_onnx
 
     graph = helper.make_graph([node("Frobnicate", "x", "h", domain="own"), node("Conv", "h w")], "g", [info("x", [1, 3, 8, 8])],
     [info("y", None)],

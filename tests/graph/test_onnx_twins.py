@@ -13,9 +13,9 @@ from netatlas.graph.onnx_import import capture_onnx
 torch = pytest.importorskip("torch", reason="needs the extra torch")
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the extra dev (onnxscript)")
-from torch import nn  # noqa: E402
+from torch import nn
 
-from netatlas.graph.trace import trace  # noqa: E402
+from netatlas.graph.trace import trace
 
 ROUTES = {
     "dynamo": {"dynamo": True, "verbose": False, "external_data": False},

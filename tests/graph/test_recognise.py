@@ -78,8 +78,12 @@ NORMS = {
     ],
     "layer_norm": [
         lambda m, x: F.layer_norm(x, (16,), m.weight, m.bias),
-        lambda m, x: m.weight * (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True, unbiased=False) + 1e-6) + m.bias,
-        lambda m, x: (x - x.mean(-1, keepdim=True)) * torch.rsqrt((x - x.mean(-1, keepdim=True)).pow(2).mean(-1, keepdim=True) + 1e-6),
+        lambda m, x: (
+            m.weight * (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True, unbiased=False) + 1e-6) + m.bias
+        ),
+        lambda m, x: (
+            (x - x.mean(-1, keepdim=True)) * torch.rsqrt((x - x.mean(-1, keepdim=True)).pow(2).mean(-1, keepdim=True) + 1e-6)
+        ),
     ],
     "l2_norm": [
         lambda m, x: F.normalize(x, dim=-1),
@@ -207,7 +211,9 @@ def test_weight_standardisation_is_folded_and_named():
 
     class Standardised(nn.Conv2d):
         def forward(self, x):
-            weight = F.batch_norm(self.weight.reshape(1, self.out_channels, -1), None, None, training=True).reshape_as(self.weight)
+            weight = F.batch_norm(self.weight.reshape(1, self.out_channels, -1), None, None, training=True).reshape_as(
+                self.weight
+            )
             return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
     graph = trace(Standardised(3, 8, 3), (torch.randn(1, 3, 16, 16),)).graph

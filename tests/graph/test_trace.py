@@ -45,7 +45,10 @@ def test_attributes_of_convolutions_are_kept():
     module = nn.Conv2d(8, 16, (3, 5), stride=(1, 2), padding=2, dilation=2, groups=4)
     graph = graph_of(module, torch.randn(1, 8, 20, 20))
     conv = graph.names.index("conv")
-    values = {name: int(graph.attr(name)[conv]) for name in ("kernel_d", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation", "groups")}
+    values = {
+        name: int(graph.attr(name)[conv])
+        for name in ("kernel_d", "kernel_h", "kernel_w", "stride_h", "stride_w", "dilation", "groups")
+    }
     assert values == {"kernel_d": 0, "kernel_h": 3, "kernel_w": 5, "stride_h": 1, "stride_w": 2, "dilation": 2, "groups": 4}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 
-from netatlas.sources._known_values import following, know  # noqa: E402
+from netatlas.sources._known_values import following, know
 
 
 class Reader(torch.nn.Module):

@@ -7,10 +7,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra 'torch'")
 pytest.importorskip("transformers", reason="needs the extra 'zoo'")
 
-from netatlas.errors import SourceError  # noqa: E402
-from netatlas.sources import transformers as source  # noqa: E402
-from netatlas.sources._transformers_classes import all_types, choose, with_models  # noqa: E402
-from netatlas.sources._transformers_inputs import AUDIO_SECONDS, TEXT_LENGTH  # noqa: E402
+from netatlas.errors import SourceError
+from netatlas.sources import transformers as source
+from netatlas.sources._transformers_classes import all_types, choose, with_models
+from netatlas.sources._transformers_inputs import AUDIO_SECONDS, TEXT_LENGTH
 
 # type -> class, task, modality, an input and its shape
 QUICK = {

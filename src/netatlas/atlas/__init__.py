@@ -1,0 +1,1 @@
+"""The store, the query language, find, cards, comparisons, build and measurement."""

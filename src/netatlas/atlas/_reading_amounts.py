@@ -7,11 +7,31 @@ from collections.abc import Sequence
 _ONES = {
     word: value
     for value, word in enumerate(
-        "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|"
-        "nineteen".split("|")
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 } | {"single": 1, "dozen": 12}
-_TENS = {word: 10 * i for i, word in enumerate("twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety".split("|"), 2)}
+_TENS = {word: 10 * i for i, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 2)}
 _SCALES = {"thousand": "thousand", "thousands": "thousand", "million": "million", "millions": "million", "billion": "billion",
            "billions": "billion", "trillion": "trillion", "trillions": "trillion"}  # fmt: skip
 

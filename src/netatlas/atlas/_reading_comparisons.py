@@ -63,10 +63,13 @@ _ADJECTIVES = _table({
 _PLAIN = _table({
     "<": "under|below|beneath|sub|beneath",
     ">": "over|above|exceeding|exceed|exceeded|beyond|upward of|in excess of|surpassing|surpass|surpasses|north of",
-    "<=": "at most|at the most|at the very most|up to|maximum|maximum of|max|max of|maximal|maximally|within|capped at|limited to|bounded by|restricted to|"
+    "<=": "at most|at the most|at the very most|up to|maximum|maximum of|max|max of|maximal|maximally|within|capped at|"
+    "limited to|bounded by|restricted to|"
     "not more than|at or below|at or under|no more than|a maximum of|a max of|at maximum|a limit of|a budget of|a cap of",
-    ">=": "at least|at the least|at the very least|minimum|minimum of|min|min of|minimal|minimally|a minimum of|at minimum|at or above|at or over",
-    "~": "around|about|roughly|approximately|approx|circa|close to|ca|some|nearly|almost|near|approaching|in the order of|on the order of",
+    ">=": "at least|at the least|at the very least|minimum|minimum of|min|min of|minimal|minimally|a minimum of|at minimum|"
+    "at or above|at or over",
+    "~": "around|about|roughly|approximately|approx|circa|close to|ca|some|nearly|almost|near|approaching|in the order of|"
+    "on the order of",
     "=": "exactly|equal to|equals|precisely",
     "> top1": "beating|beat|outperforming|outperform|outperforms",
     ">= year": "in or after|on or after|since|starting in|starting from|as of",
@@ -75,23 +78,30 @@ _PLAIN = _table({
     "<= year": "until|till|up to and including|in or before|on or before|until the end of|through",
 })  # fmt: skip
 _WEAK = _table({  # the comparison only when no other follows: "reaches 82%", but "reaches over 82%"
-    ">= top1": "reaching|reach|reaches|achieve|achieves|achieving|hit|hitting|score|scoring|get|getting|gets|attain|attaining|obtain|obtaining|deliver|delivering",
+    ">= top1": "reaching|reach|reaches|achieve|achieves|achieving|hit|hitting|score|scoring|get|getting|gets|attain|attaining|"
+    "obtain|obtaining|deliver|delivering",
     "<= memory": "fit in|fitting in|fit into|fit within|fit inside",
 })  # fmt: skip
 _AFTER = _table({
-    "<=": "or less|or fewer|or lower|or smaller|or below|max|maximum|at most|at the most|and below|or under|and under|or lighter|and less|and fewer|"
-    "or older|or earlier|or before|budget|limit|cap|ceiling|and earlier|and before|and older|or shallower|or faster|or quicker|at maximum|and smaller|or cheaper",
-    ">=": "or more|or higher|or better|or above|or larger|min|minimum|at least|at the least|plus|and above|and up|or over|or greater|and more|and higher|"
-    "and better|or bigger|or newer|or later|or after|and later|and newer|onward|on|and after|or more recent|and onward|or onward|or up|"
+    "<=": "or less|or fewer|or lower|or smaller|or below|max|maximum|at most|at the most|and below|or under|and under|"
+    "or lighter|and less|and fewer|"
+    "or older|or earlier|or before|budget|limit|cap|ceiling|and earlier|and before|and older|or shallower|or faster|or quicker|"
+    "at maximum|and smaller|or cheaper",
+    ">=": "or more|or higher|or better|or above|or larger|min|minimum|at least|at the least|plus|and above|and up|or over|"
+    "or greater|and more|and higher|"
+    "and better|or bigger|or newer|or later|or after|and later|and newer|onward|on|and after|or more recent|and onward|"
+    "or onward|or up|"
     "and beyond|or beyond|or deeper|at minimum|or slower|or heavier|and larger",
     "~": "or so|ish|or thereabouts|give or take|more or less",
 })  # fmt: skip
 _ONLY_YEARS = word_keys("on|onward|and onward|or onward")
 _NEGATIONS = word_keys(
-    "no|not|never|isn|aren|doesn|don|does not|do not|is not|are not|cannot|can not|without|won|shouldn|mustn|should not|must not|may not"
+    "no|not|never|isn|aren|doesn|don|does not|do not|is not|are not|cannot|can not|without|won|shouldn|mustn|should not|"
+    "must not|may not"
 )
 _GLUE = word_keys(
-    "t|released|published|introduced|be|being|have|having|use|using|need|needing|require|contain|go|going|take|taking|any|much|a lot"
+    "t|released|published|introduced|be|being|have|having|use|using|need|needing|require|contain|go|going|take|taking|any|much|"
+    "a lot"
 )
 _ADVERBS = word_keys(
     "strictly|much|significantly|slightly|considerably|way|even|far|substantially|a bit|a little|clearly|still|well|just|only"
@@ -223,5 +233,6 @@ class Comparisons:
 
 
 _VERBS = word_keys(
-    "beating|beat|outperforming|outperform|outperforms|exceeding|exceed|surpassing|surpass|surpasses|over|above|below|under|after|before|predate|predates"
+    "beating|beat|outperforming|outperform|outperforms|exceeding|exceed|surpassing|surpass|surpasses|over|above|below|under|"
+    "after|before|predate|predates"
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from netatlas.atlas._reading_comparisons import MIRRORED, ORDERS, Comparison, Comparisons, phrase, skip
+from netatlas.atlas._reading_comparisons import MIRRORED, ORDERS, Comparisons, phrase, skip
 from netatlas.atlas._reading_tokens import Token
 from netatlas.atlas._where_nodes import And, Compare, Expression, Fact, Number, OneOf
 from netatlas.atlas._where_units import Quantity, read_quantity
@@ -24,7 +24,8 @@ Lookup = Callable[[str], "tuple[str, Mapping[str, Value]] | None"]
 
 _DASHES = frozenset(("-", "–", "—"))
 _LINKS = word_keys(
-    "of|is|are|be|should|must|that|with|a|an|being|was|has|to|the|on imagenet|on|imagenet|which|can|at|stay|staying|remain|has to be|value|equals|"
+    "of|is|are|be|should|must|that|with|a|an|being|was|has|to|the|on imagenet|on|imagenet|which|can|at|stay|staying|remain|"
+    "has to be|value|equals|"
     "budget|limit|cap|ceiling|number|in|cpu|gpu|laptop|i7|time|size|count"
 )
 _LIMITS = {
@@ -32,7 +33,8 @@ _LIMITS = {
     **dict.fromkeys(word_keys("floor|threshold|min|minimum"), ">="),
 }
 _OPENERS = word_keys(
-    "between|from|in the range|in the range of|in range|range|somewhere between|anywhere from|anywhere between|ranging from|in a range of|of between"
+    "between|from|in the range|in the range of|in range|range|somewhere between|anywhere from|anywhere between|ranging from|"
+    "in a range of|of between"
 )
 _TO = word_keys("to|through|thru|until|till|up to")
 _PUBLISHED = word_keys(
@@ -41,7 +43,8 @@ _PUBLISHED = word_keys(
 _YEAR_IN = word_keys("from|in|from the year|in the year|of|from year|during|of the year")
 _YEAR_NOUNS = word_keys("paper|publication|work|release")
 _QUALIFIERS = word_keys(
-    "trainable|total|learnable|of|imagenet|validation|in|the|cpu|gpu|published|on imagenet|on|for|all|overall|float32|fp32|model|output|input|unique|image|inference|single|"
+    "trainable|total|learnable|of|imagenet|validation|in|the|cpu|gpu|published|on imagenet|on|for|all|overall|float32|fp32|"
+    "model|output|input|unique|image|inference|single|"
     "training|weighted|transformer|encoder|at|a|number of"
 )
 _UNIT_FACTS = {"MAC": "macs", "FLOP": "flops", "ms": "latency_ms", "%": "top1", "img/s": "gpu_throughput", "px": "input_size"}
@@ -65,6 +68,12 @@ _NOUGHTS = {
 }
 _DATA = word_keys("imagenet|ilsvrc|coco|voc|cityscapes|kinetics|in1k|in21k")
 _FIRST_BARE_YEAR = 2010
+_CONVERTIBLE = {
+    **dict.fromkeys(("macs", "flops"), frozenset(("MAC", "FLOP"))), "params": frozenset(("B",)), "error": frozenset(("%",)),
+    "top5_error": frozenset(("%",)), **dict.fromkeys(_SPEEDS, frozenset(("ms", "img/s"))),
+}  # fmt: skip
+"""Units beside a fact's own that a number may have: `_converted` turns them into the fact's."""
+
 _JOINTS = word_keys("and|but|with|at|yet|also|while|being|having|a|using|needing|,")
 _BYTES_PER_PARAM = 4
 
@@ -307,8 +316,7 @@ class NumberReader:
             return not (
                 name == "top1" and any(token.suffix.lower() in ("m", "million", "b", "billion") for _, token in bounds.pairs)
             )
-        return (name in ("macs", "flops") and units <= {"MAC", "FLOP"}) or (name == "params" and units <= {"B"}) or (name == "disk") or (
-            name in _SPEEDS and units <= {"ms", "img/s"}) or (name in ("error", "top5_error") and units <= {"%"}) or not (units & _UNIT_FACTS.keys()) or bool(bounds.bare)  # fmt: skip
+        return bounds.bare or name == "disk" or not units & _UNIT_FACTS.keys() or units <= _CONVERTIBLE.get(name, frozenset())
 
     def _trailing(self, bounds: Bounds, year: bool) -> Bounds:
         """``bounds`` with a comparison that comes after the noun: ``5M params or less``."""

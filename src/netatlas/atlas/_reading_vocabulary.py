@@ -34,7 +34,11 @@ class Vocabulary:
         self.kin = dict(kin or {})
         self.names = frozenset(names)
         self.operators = spoken_operator_keys()
-        self.measures = _section("measures") | {word_key(f.name): f.name for f in FACTS.values() if f.kind in ("count", "number")}
+        self.measures = (
+            _section("measures")
+            | _section("indirect")
+            | {word_key(f.name): f.name for f in FACTS.values() if f.kind in ("count", "number")}
+        )
         # Alone, these are not facts of a network but words of every second query.
         for word in ("models", "tags", "nodes", "unknown_ops"):
             self.measures.pop(word_key(word), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from netatlas.execution.base import Failure
 from netatlas.facts import format_count
@@ -72,6 +73,21 @@ class BuildReport:
         """Names per second and worker; ``None`` when none was read."""
         names = self.built.total() + len(self.failed)
         return names / self.seconds / self.workers if names and self.seconds > 0 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values; figures that are not known are ``None``."""
+        return {
+            "built": dict(self.built),
+            "unchanged": dict(self.unchanged),
+            "removed": dict(self.removed),
+            "failed": {name: {"reason": f.reason, "message": f.message} for name, f in sorted(self.failed.items())},
+            "failed_before": dict(self.failed_before),
+            "entries": self.entries,
+            "seconds": self.seconds,
+            "workers": self.workers,
+            "rate": self.rate,
+            "peak_rss": self.peak_rss,
+        }
 
     def __str__(self) -> str:
         failed = Counter(name.split("/", 1)[0] for name in self.failed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -124,7 +123,7 @@ def _write(rows: list[Row], folder: Path) -> None:
             json.dumps({"families": _aliases(families), "names": _names(rows), "kin": _kin(families, rows)})
         )
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(draft, folder)
+        draft.replace(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise

@@ -113,7 +113,7 @@ class Hits(Sequence[Hit]):
 
     def to_pandas(self) -> Any:
         """A data frame with a row per hit; needs pandas."""
-        import pandas
+        import pandas  # type: ignore[import-untyped, unused-ignore]
 
         return pandas.DataFrame([{"id": h.id, "kind": h.kind, "score": h.score, **h.facts} for h in self.hits])
 

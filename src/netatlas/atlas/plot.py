@@ -79,7 +79,6 @@ def scatter(path: str | Path, points: Sequence[Point], background: Sequence[Poin
 
 def _label(axes: object, points: Sequence[Point]) -> None:
     """Names beside their points, moved to the side with room and spread vertically where they would collide."""
-
     figure = axes.figure  # type: ignore[attr-defined]
     figure.canvas.draw()
     taken: list[tuple[float, float]] = []

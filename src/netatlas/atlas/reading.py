@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from netatlas.atlas._reading_comparisons import Comparisons, phrase, skip
+from netatlas.atlas._reading_comparisons import Comparisons, phrase
 from netatlas.atlas._reading_numbers import Lookup, NumberReader
 from netatlas.atlas._reading_phrases import (
     ALTERNATIVES,
@@ -29,8 +29,8 @@ from netatlas.atlas._reading_phrases import (
     MODIFIED,
     NEGATIONS,
     ONLY,
-    OTHERS,
     OR,
+    OTHERS,
     PART_NOUNS,
     PRETRAINED,
     SPEEDY,
@@ -145,9 +145,13 @@ class _Reader:
         tasks = OneOf("task", tuple(dict.fromkeys(self._tasks))) if self._tasks else None
         where = all_of([*self._consistent(), tasks])
         return Reading(
-            where, tuple(chips(where)) if where is not None else (), self._words(), " ".join(self._corrections.get(i, self._tokens[i].text.lower()) for i in sorted(self._named)), " ".join(self._hints), tuple(self._families),
+            where, tuple(chips(where)) if where is not None else (), self._words(), self._name_said(), " ".join(self._hints),
+            tuple(self._families),
             tuple(self._prefer.items()), self._kind, tuple(dict.fromkeys(self._notes)),
         )  # fmt: skip
+
+    def _name_said(self) -> str:
+        return " ".join(self._corrections.get(i, self._tokens[i].text.lower()) for i in sorted(self._named))
 
     def _consistent(self) -> list[Expression]:
         """The conditions, once each, without the "no attention" of a convnet where the query asks for attention as well."""
@@ -386,7 +390,7 @@ class _Reader:
         name, end = self._phrase(self._vocabulary.operators, start)
         if start == at and name:
             start, end = end, self._phrase(opening, end)[1]
-        if start == at or start == end or name not in _CHOICES:
+        if start in (at, end) or name not in _CHOICES:
             return at
         self._conditions.append(Has(name))
         self._conditions.extend(Not(Has(other)) for other in _CHOICES[name] if other != name)
@@ -509,8 +513,7 @@ class _Reader:
         """Whether a noun ends before token ``at``: nothing follows, or a word that begins another phrase."""
         if at >= len(self._tokens) or self._tokens[at].kind != "word" or self._in(at, THING_NOUNS | FILLERS):
             return True
-        tables = (NEGATIONS, WITH, FROM, self._vocabulary.soft)
-        tables = (*tables, DEVICES, FOR)
+        tables = (NEGATIONS, WITH, FROM, FOR, DEVICES, self._vocabulary.soft)
         return any(self._phrase(table, at)[0] for table in tables) or self._numbers.read(at) is not None
 
     def _kinds(self, at: int) -> int:
@@ -608,7 +611,8 @@ class _Reader:
             measured = self._phrase(self._vocabulary.measures, at)[1]
             end = max(self._phrase(self._vocabulary.operators, at)[1], measured, at + 1)
             self._kept.extend(range(at, end))
-            self._measured.update(range(at, measured))
+            if self._tokens[at].key != "imagenet":  # imagenet-21k is the name of a data set
+                self._measured.update(range(at, measured))
         return max(end, at + 1)
 
     def _words(self) -> str:

@@ -12,10 +12,14 @@ from netatlas.cli.output import say
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--id", "entry_id", help="Id to store it under, by default made from its name.")
-@click.option("--input", "inputs", multiple=True, help="Shape of an input that cannot be guessed: 1,3,224,224 or name=1,3,224,224.")
+@click.option(
+    "--input", "inputs", multiple=True, help="Shape of an input that cannot be guessed: 1,3,224,224 or name=1,3,224,224."
+)
 @click.option("--input-ids", "input_ids", multiple=True, help="Shape of an input of token ids: 1,128 or name=1,128.")
 @click.pass_obj
-def command(obj: dict[str, Any], targets: tuple[str, ...], entry_id: str | None, inputs: tuple[str, ...], input_ids: tuple[str, ...]) -> None:
+def command(
+    obj: dict[str, Any], targets: tuple[str, ...], entry_id: str | None, inputs: tuple[str, ...], input_ids: tuple[str, ...]
+) -> None:
     """Add your own architectures: model.onnx, weights.safetensors, pkg.module:callable or hub:org/name."""
     from netatlas import api
     from netatlas.targets.python_object import parse_inputs

@@ -21,10 +21,14 @@ LIBRARIES = ("timm", "torchvision", "transformers")
 @click.option("--only", multiple=True, type=click.Choice(LIBRARIES), help="Build from this library only; may be repeated.")
 @click.option("--match", help="Only names that fit this pattern: 'resnet*'.")
 @click.option("--out", type=click.Path(dir_okay=False), help="The atlas to build, by default your own.")
-@click.option("--engine", type=click.Choice(["serial", "loky", "ray"]), default="loky", show_default=True, help="Where networks are traced.")
+@click.option(
+    "--engine", type=click.Choice(["serial", "loky", "ray"]), default="loky", show_default=True, help="Where networks are traced."
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes, by default one for each usable processor.")
 @click.option("--address", help="Address of a Ray cluster; without it Ray starts locally.")
-@click.option("--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True, help="Seconds a single network may take.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True, help="Seconds a single network may take."
+)
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many networks.")
 @click.option("--rebuild", is_flag=True, help="Also what is up to date.")
 @click.option("--retry-failed", is_flag=True, help="Also what failed before at this version.")
@@ -73,7 +77,13 @@ class _Progress(AbstractContextManager["_Progress"]):
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+            )
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
         return self
@@ -99,5 +109,3 @@ class _Progress(AbstractContextManager["_Progress"]):
             self._bar.console.print(line, markup=False, highlight=False)
         else:
             click.echo(line, err=True)
-
-

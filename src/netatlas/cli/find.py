@@ -17,7 +17,11 @@ from netatlas.cli.output import say, say_json, width
 @click.option("-k", "--limit", type=click.IntRange(min=0), default=10, show_default=True, help="At most this many hits.")
 @click.option("--sort", help="Order by a fact, -top1 for largest first; unknown comes last.")
 @click.option("--pareto", help="Only entries that no match beats in all of these facts: top1,macs.")
-@click.option("--kind", type=click.Choice(["architecture", "model", "any"]), help="architecture (default), model (pretrained weights) or any.")
+@click.option(
+    "--kind",
+    type=click.Choice(["architecture", "model", "any"]),
+    help="architecture (default), model (pretrained weights) or any.",
+)
 @click.option("--unknown", type=click.Choice(["drop", "keep"]), default="drop", show_default=True,
               help="What to do with entries whose facts do not decide a constraint.")  # fmt: skip
 @click.option("--json", "form", flag_value="json", help="One JSON object.")
@@ -34,7 +38,9 @@ def command(obj: dict[str, Any], text: tuple[str, ...], where: str | None, like:
     from netatlas import api
 
     words = sys.stdin.read() if text == ("-",) else " ".join(text)
-    hits = api.find(words, where=where, like=like, k=limit, sort=sort, pareto=pareto, kind=kind, unknown=unknown, path=obj["path"])
+    hits = api.find(
+        words, where=where, like=like, k=limit, sort=sort, pareto=pareto, kind=kind, unknown=unknown, path=obj["path"]
+    )
     if form == "json":
         say_json(hits.to_dict())
     elif form == "csv":

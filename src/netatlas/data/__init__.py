@@ -1,0 +1,1 @@
+"""Tables and texts that are part of the package."""

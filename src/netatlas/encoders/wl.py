@@ -47,7 +47,9 @@ class WLHistogram(Encoder):
         counts.update(labels)
         for _ in range(self.rounds):
             labels = [
-                _hash(label, *sorted(labels[i] for i in graph.inputs[node]), -1, *sorted(labels[i] for i in graph.consumers[node]))
+                _hash(
+                    label, *sorted(labels[i] for i in graph.inputs[node]), -1, *sorted(labels[i] for i in graph.consumers[node])
+                )
                 for node, label in enumerate(labels)
             ]
             counts.update(labels)

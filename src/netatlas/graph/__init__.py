@@ -1,0 +1,1 @@
+"""Operator graphs: tracing, import, canonical form, costs, named forms, structure and drawing."""

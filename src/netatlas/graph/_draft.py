@@ -9,7 +9,9 @@ from typing import Any
 from netatlas.graph.ops import FLAGS
 from netatlas.graph.raw import Capture, RawNode
 
-_PROJECTIONS = frozenset({"conv", "conv_transpose", "deform_conv", "linear", "bilinear", "embedding", "lstm", "gru", "rnn", "attention"})
+_PROJECTIONS = frozenset(
+    {"conv", "conv_transpose", "deform_conv", "linear", "bilinear", "embedding", "lstm", "gru", "rnn", "attention"}
+)
 """Operators that stay even when all they read is weights and constants, such as the first layer on learned queries."""
 
 _INDEX_MAKERS = frozenset({"argmax", "topk", "sort"})
@@ -156,7 +158,9 @@ class _Reducer:
         if live:
             return self._live(raw, given, params)
         standardised = raw.op in ("batch_norm", "var") or any(v.standardised for v in given)
-        ordered = any(v.ordered for v in given) or bool(raw.attrs.get("ordered") and (len(raw.inputs) > 1 or raw.op == "triangle"))
+        ordered = any(v.ordered for v in given) or bool(
+            raw.attrs.get("ordered") and (len(raw.inputs) > 1 or raw.op == "triangle")
+        )
         return _Value(params=params, standardised=standardised) if params else _Value(origins=origins, ordered=ordered)
 
     def _live(self, raw: RawNode, given: list[_Value], params: tuple[str, ...]) -> _Value:

@@ -533,7 +533,12 @@ def _reduce(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     if op in ("max", "min") and len(operands) == 2:
         return r.add(f"{op}imum", operands, outs[0])
     dim = args.get("dim", args.get("ord"))
-    axes = tuple(sorted(int(d) % max(rank, 1) for d in (dim if isinstance(dim, (list, tuple)) else [dim] if isinstance(dim, int) else range(rank))))
+    axes = tuple(
+        sorted(
+            int(d) % max(rank, 1)
+            for d in (dim if isinstance(dim, (list, tuple)) else [dim] if isinstance(dim, int) else range(rank))
+        )
+    )
     if rank >= 4 and is_spatial(axes, rank) and op in ("mean", "max"):
         op = "global_avg_pool" if op == "mean" else "global_max_pool"
     ref = r.add(op, operands, outs[0], axes=axes, last=axes == (rank - 1,))
@@ -545,7 +550,9 @@ def is_spatial(axes: Sequence[int], rank: int) -> bool:
     return len(axes) == rank - 2 and 0 not in axes
 
 
-_POOLS = {f"{kind}_pool{n}d{suffix}": kind for kind in ("max", "avg", "lp") for n in (1, 2, 3) for suffix in ("", "_with_indices")}
+_POOLS = {
+    f"{kind}_pool{n}d{suffix}": kind for kind in ("max", "avg", "lp") for n in (1, 2, 3) for suffix in ("", "_with_indices")
+}
 
 
 @handles(*_POOLS)

@@ -28,7 +28,7 @@ def _assemble(draft: Draft, capture: Capture) -> Graph:
     shape = np.zeros((g, MAX_RANK), dtype=np.int64)
     params = np.zeros(g, dtype=np.int64)
     owned: set[str] = set()
-    edges = []
+    edges: list[tuple[int, int]] = []
     for n, i in enumerate(order):
         node = draft.nodes[i]
         for name, value in node.attrs.items():

@@ -24,7 +24,19 @@ BYTES_PER_ELEMENT = 4
 MOST_BROADCAST = 8
 """Axes an ellipsis of an einsum can stand for."""
 
-_WRITES = ("conv", "conv_transpose", "deform_conv", "linear", "bilinear", "matmul", "attention", "linear_attention", "lstm", "gru", "rnn")
+_WRITES = (
+    "conv",
+    "conv_transpose",
+    "deform_conv",
+    "linear",
+    "bilinear",
+    "matmul",
+    "attention",
+    "linear_attention",
+    "lstm",
+    "gru",
+    "rnn",
+)
 
 
 def conv_macs(out_shape: Sequence[int], weight_shape: Sequence[int]) -> int:
@@ -70,7 +82,10 @@ def einsum_macs(equation: str, shapes: Sequence[Sequence[int]]) -> int:
         for letter, size in zip(letters, shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
     total, seen = 0, set(expanded[0])
-    kept_later = [set().union(*map(set, expanded[i + 1 :]), set(_expand_ellipsis(result, MOST_BROADCAST + len(result)))) for i in range(len(expanded))]
+    kept_later = [
+        set().union(*map(set, expanded[i + 1 :]), set(_expand_ellipsis(result, MOST_BROADCAST + len(result))))
+        for i in range(len(expanded))
+    ]
     for i, letters in enumerate(expanded[1:], start=1):
         seen |= set(letters)
         total += math.prod(sizes.get(letter, 1) for letter in seen)

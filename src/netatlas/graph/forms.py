@@ -18,7 +18,7 @@ _NORMS = frozenset(op.name for op in OPERATORS if op.family == "normalisation")
 _PLAIN = _ACTIVATIONS | _NORMS
 _LAYERS = frozenset({"conv", "linear"})
 
-FORMS: dict[str, Callable[["Form"], Iterator[int]]] = {}
+FORMS: dict[str, Callable[[Form], Iterator[int]]] = {}
 """Recognisers by form name; each yields the nodes at which the form ends."""
 
 
@@ -217,7 +217,12 @@ def _channel_attention(f: Form) -> Iterator[int]:
 @form("global_response_norm")
 def _global_response(f: Form) -> Iterator[int]:
     for i in f.of("div"):
-        if len(f.ins[i]) == 2 and f.names[f.ins[i][0]] == "norm" and f.names[f.ins[i][1]] == "mean" and f.ins[f.ins[i][1]] == f.ins[i][:1]:
+        if (
+            len(f.ins[i]) == 2
+            and f.names[f.ins[i][0]] == "norm"
+            and f.names[f.ins[i][1]] == "mean"
+            and f.ins[f.ins[i][1]] == f.ins[i][:1]
+        ):
             yield i
 
 
@@ -315,8 +320,26 @@ def _reparameterised(f: Form) -> Iterator[int]:
 # ---------------------------------------------------------------- attention
 
 
-_PROJECTING = _PLAIN | {"rope", "linear", "conv", "avg_pool", "max_pool", "global_avg_pool", "mean", "gather", "concat", "mul", "add", "sub", "div", "pad",
-                       "unfold", "roll", "upsample", "max"}
+_PROJECTING = _PLAIN | {
+    "rope",
+    "linear",
+    "conv",
+    "avg_pool",
+    "max_pool",
+    "global_avg_pool",
+    "mean",
+    "gather",
+    "concat",
+    "mul",
+    "add",
+    "sub",
+    "div",
+    "pad",
+    "unfold",
+    "roll",
+    "upsample",
+    "max",
+}
 
 
 def _made_from(f: Form, node: int) -> set[int]:
@@ -371,7 +394,9 @@ def _relative_bias(f: Form) -> Iterator[int]:
 def _linear_attention(f: Form) -> Iterator[int]:
     through = _PLAIN | {"mul", "div"}
     for i in f.of("matmul"):
-        if len(f.ins[i]) == 2 and any(f.names[j] == "matmul" and len(f.ins[j]) == 2 for j in (f.back(x, through) for x in f.ins[i])):
+        if len(f.ins[i]) == 2 and any(
+            f.names[j] == "matmul" and len(f.ins[j]) == 2 for j in (f.back(x, through) for x in f.ins[i])
+        ):
             yield i
     for i in f.of("sum"):  # one context vector, a weighted sum over tokens, that gates the tokens
         weighted = f.ins[i][0] if f.ins[i] else i
@@ -442,7 +467,11 @@ def _experts(f: Form) -> Iterator[int]:
 @form("state_space")
 def _state_space(f: Form) -> Iterator[int]:
     for i in f.of("exp"):
-        if f.ins[i] and f.names[f.ins[i][0]] == "mul" and any(f.names[f.back(x, frozenset({"clamp", "mul"}))] == "softplus" for x in f.ins[f.ins[i][0]]):
+        if (
+            f.ins[i]
+            and f.names[f.ins[i][0]] == "mul"
+            and any(f.names[f.back(x, frozenset({"clamp", "mul"}))] == "softplus" for x in f.ins[f.ins[i][0]])
+        ):
             yield i
 
 

@@ -71,7 +71,7 @@ class Graph:
     def _check(self) -> None:
         if len(self.op) and int(self.op.max()) >= NUM_OPERATORS:
             raise GraphError(f"graph has operator number {int(self.op.max())}, the vocabulary ends at {NUM_OPERATORS - 1}")
-        if len(self.scope) and not (0 <= self.scope.min() and self.scope.max() < len(self.scopes)):
+        if len(self.scope) and not (self.scope.min() >= 0 and self.scope.max() < len(self.scopes)):
             raise GraphError("graph has a node outside its scopes")
         if len(self.edges):
             if int(self.edges.min()) < 0 or int(self.edges.max()) >= len(self):
@@ -85,7 +85,9 @@ class Graph:
         return len(self.op)
 
     def __repr__(self) -> str:
-        return f"Graph({len(self)} nodes, {len(self.edges)} edges, {int(self.params.sum()):,} params, {int(self.macs.sum()):,} MACs)"
+        return (
+            f"Graph({len(self)} nodes, {len(self.edges)} edges, {int(self.params.sum()):,} params, {int(self.macs.sum()):,} MACs)"
+        )
 
     def name(self, node: int) -> str:
         """Operator name of a node."""

@@ -142,7 +142,8 @@ def _gates(draft: Draft) -> None:
 
 def _cubic_bases(draft: Draft, i: int) -> Iterator[int]:
     """Candidates for x where ``i`` computes a polynomial of x (``x + 0.044715 x^3``), nearest last."""
-    seen, todo, polynomial = [], [i], False
+    seen: list[int] = []
+    todo, polynomial = [i], False
     while todo and len(seen) < 12:
         j = todo.pop(0)
         node = draft.nodes[j]
@@ -199,7 +200,7 @@ def _root(draft: Draft, i: int) -> int | None:
 
 
 def _square_of(draft: Draft, i: int) -> int | None:
-    """x where ``i`` is x * x or x ** 2."""
+    """X where ``i`` is x * x or x ** 2."""
     node = draft.nodes[i]
     ins = draft.ins(i)
     if node.op == "pow" and node.attrs.get("scalar") == 2.0 and len(ins) == 1:
@@ -276,7 +277,7 @@ def _layer_norms(draft: Draft) -> None:
 
 
 def _l2_norms(draft: Draft) -> None:
-    """x over its own norm, or times the inverse root of its summed squares."""
+    """X over its own norm, or times the inverse root of its summed squares."""
     for i in draft.by_op("div"):
         ins = draft.ins(i)
         if len(ins) == 2:
@@ -293,7 +294,9 @@ def _l2_norms(draft: Draft) -> None:
 # ---------------------------------------------------------------- attention
 
 
-_SCORE_STEPS = frozenset({"add", "sub", "mul", "div", "where", "clamp", "tanh", "linear", "conv", "slice", "concat", "maximum", "scatter", "triangle"})
+_SCORE_STEPS = frozenset(
+    {"add", "sub", "mul", "div", "where", "clamp", "tanh", "linear", "conv", "slice", "concat", "maximum", "scatter", "triangle"}
+)
 """What may stand between the scores q k^T, the softmax and the product with v: scale, bias, mask, soft cap, sink, talking heads."""
 
 

@@ -237,7 +237,11 @@ class _FxWalk:
             return self._higher_order(args, submodules)
         outs = [_out(x) for x in self.flat(node.meta.get("val")) if isinstance(x, torch.Tensor)]
         if not isinstance(node.target, torch._ops.OpOverload):
-            return node.meta.get("val") if not outs else self.recorder.call(getattr(node.target, "__name__", "?"), dict(enumerate(args)), outs)
+            return (
+                node.meta.get("val")
+                if not outs
+                else self.recorder.call(getattr(node.target, "__name__", "?"), {str(i): x for i, x in enumerate(args)}, outs)
+            )
         if not outs and "val" in node.meta and not isinstance(node.meta["val"], (list, tuple, type(None))):
             return node.meta["val"]  # a number, such as sym_size
         result = self.recorder.call(_packet(node.target), _bind(node.target, args, kwargs), outs)
@@ -374,7 +378,9 @@ def _dispatch_cpu(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, An
             return {key: materialise(x) for key, x in value.items()}
         return value
 
-    tensors = {id(t): materialise(t) for t in (*module.parameters(), *module.buffers())}  # by identity, so that tied ones stay tied
+    tensors = {
+        id(t): materialise(t) for t in (*module.parameters(), *module.buffers())
+    }  # by identity, so that tied ones stay tied
     capture = _dispatch(copy.deepcopy(module, tensors), materialise(args), materialise(kwargs))
     capture.rung = "dispatch-cpu"
     return capture
@@ -425,7 +431,7 @@ def _packet(func: Any) -> str:
 
 def _bind(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments by schema name, defaults filled in."""
-    bound = {name: default for name, default in _schema(func)}
+    bound: dict[str, Any] = dict(_schema(func))
     bound.update({name: value for (name, _), value in zip(_schema(func), args, strict=False)})
     bound.update(kwargs)
     return bound

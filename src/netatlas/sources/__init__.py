@@ -1,0 +1,1 @@
+"""Installed libraries as sources of entries."""

@@ -66,7 +66,9 @@ def entry_of_graph(
             facts["paper"] = family.arxiv
         if family.link:
             found.setdefault("paper", family.link)
-        origins |= dict.fromkeys(("family", "year", "paper") if family.arxiv else ("family", "year"), "netatlas glossary of families")
+        origins |= dict.fromkeys(
+            ("family", "year", "paper") if family.arxiv else ("family", "year"), "netatlas glossary of families"
+        )
     for name, value in (stated or {}).items():
         facts[name] = value
         origins[name] = stated_by
@@ -93,7 +95,12 @@ def graph_facts(graph: Graph, measured: bool = True) -> dict[str, Value]:
         facts["heads"] = heads
     if measured:
         macs = int(graph.macs.sum())
-        facts |= {"macs": macs, "flops": 2 * macs, "activations": costs.activations(graph), "peak_memory": costs.peak_memory(graph)}
+        facts |= {
+            "macs": macs,
+            "flops": 2 * macs,
+            "activations": costs.activations(graph),
+            "peak_memory": costs.peak_memory(graph),
+        }
         facts |= _shape_facts(graph)
     tables = [i for i in np.flatnonzero(graph.op == OP_ID["embedding"]).tolist() if graph.inputs[i] and graph.shape[i, -1]]
     if tables:

@@ -164,7 +164,8 @@ class LiteralsKept(TorchFunctionMode):
         if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
             args = (args[0], _kept_lists(args[1]), *args[2:])
         if func is torch.Tensor.new_tensor and args[0].is_meta and kwargs.get("device") is None:
-            return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **kwargs}, device="cpu").to(args[0].device)
+            options = {"dtype": args[0].dtype, **kwargs, "device": "cpu"}
+            return torch.tensor(*args[1:], **options).to(args[0].device)
         return func(*args, **kwargs)
 
 

@@ -95,7 +95,11 @@ def _add_accuracy(
         if name in row:
             facts[name] = row[name]
             origins[name] = f"{SOURCE}: {model} at {size} px"
-            evidence.append(Evidence(name, row[name], "validation accuracy", SOURCE, date=SNAPSHOT, detail={"model": model, "input_size": size}))
+            evidence.append(
+                Evidence(
+                    name, row[name], "validation accuracy", SOURCE, date=SNAPSHOT, detail={"model": model, "input_size": size}
+                )
+            )
 
 
 def _add_speed(facts: dict[str, Value], origins: dict[str, str], evidence: list[Evidence], name: str, size: int) -> None:

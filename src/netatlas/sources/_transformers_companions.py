@@ -10,7 +10,8 @@ def _image_sizes(inputs: Inputs) -> None:
     """Height and width of each image, as processors hand them on."""
     import torch
 
-    if "pixel_values" in inputs.blank and inputs.blank["pixel_values"].dim() >= 4:
+    # llava hands them to towers that cut by them only
+    if inputs.name != "llava" and "pixel_values" in inputs.blank and inputs.blank["pixel_values"].dim() >= 4:
         inputs.known["image_sizes"] = torch.tensor([list(inputs.blank["pixel_values"].shape[-2:])])
 
 
@@ -94,7 +95,11 @@ def _bbox(inputs: Inputs) -> None:
     import torch
 
     if "input_ids" in inputs.known:
-        inputs.known["bbox"] = torch.zeros(1, inputs.known["input_ids"].shape[-1], 4, dtype=torch.long)
+        length = int(inputs.known["input_ids"].shape[-1])
+        if inputs.name == "udop":  # in parts of the page there
+            inputs.blank["bbox"] = inputs.empty(1, length, 4)
+        else:
+            inputs.known["bbox"] = torch.zeros(1, length, 4, dtype=torch.long)
 
 
 @companion("query_embeds")
@@ -186,12 +191,12 @@ def _padding_mask(inputs: Inputs) -> None:
         inputs.known["padding_mask"] = torch.ones(1, inputs.blank["input_values"].shape[-1], dtype=torch.long)
 
 
-@companion("patch_lengths")
+@companion("input_ids")
 def _patch_lengths(inputs: Inputs) -> None:
-    """How bytes are grouped: by fours, because the network's own grouping follows from what it predicts."""
+    """How BLT groups bytes: by fours, because the network's own grouping follows from what it predicts."""
     import torch
 
-    if "input_ids" in inputs.known:
+    if inputs.name == "blt":
         inputs.known["patch_lengths"] = torch.full((1, TEXT_LENGTH // 4), 4)
 
 
@@ -204,3 +209,36 @@ def _marks(inputs: Inputs) -> None:
         inputs.known["marks"] = torch.tensor([[32, 64, 96, 128]])
         inputs.known["num_options"] = torch.tensor([[4, 4, 4, 4]])
         inputs.known["question_type_ids"] = torch.zeros(1, 4, dtype=torch.long)
+
+
+@companion("state")
+def _state(inputs: Inputs) -> None:
+    """A robot's state, and the noise its actions are made from at one step of the flow."""
+    if "state" in inputs.required and inputs.name == "pi0":
+        inputs.saw("robot-state")
+        inputs.blank["state"] = inputs.empty(1, int(inputs.field("max_state_dim")))
+        inputs.blank["noise"] = inputs.empty(1, int(inputs.field("chunk_size")), int(inputs.field("max_action_dim")))
+        inputs.blank["timestep"] = inputs.empty(1)
+
+
+@companion("t_cond")
+def _t_cond(inputs: Inputs) -> None:
+    """The embedding of the delay its speech encoder is given."""
+    if inputs.name == "voxtral_realtime_text":
+        inputs.blank["t_cond"] = inputs.empty(1, 1, int(inputs.field("hidden_size")))
+
+
+@companion("classes_input_ids")
+def _classes_input_ids(inputs: Inputs) -> None:
+    """Four classes to look for and the sentence that asks for them."""
+    import torch
+
+    inputs.saw("text")
+    ids = torch.arange(5, 13).repeat(4, 1)
+    ids[:, 1] += torch.arange(4)  # no two classes are the same word
+    inputs.known |= {
+        "classes_input_ids": ids,
+        "classes_attention_mask": torch.ones_like(ids),
+        "classes_structure": torch.tensor([4]),
+    }
+    inputs.known |= {"tasks_input_ids": ids[:1], "tasks_attention_mask": torch.ones_like(ids[:1])}

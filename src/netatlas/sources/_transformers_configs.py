@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ def default_config(name: str, model_class: Any) -> Any:
     zoo()
     config = AutoConfig.for_model(name, **_GIVEN.get(name, {}))
     wanted = getattr(model_class, "config_class", None)
-    if wanted is not None and not isinstance(config, wanted):
+    stated = model_class.__annotations__.get("config")
+    if wanted is not None and not isinstance(config, wanted) and type(config) not in (stated, _resolved(model_class, stated)):
         config = wanted()
     for part in _parts(config):
         if hasattr(part, "use_cache"):
@@ -29,6 +31,12 @@ def default_config(name: str, model_class: Any) -> Any:
     _join(config)
     config._experts_implementation = "batched_mm"
     return config
+
+
+def _resolved(model_class: Any, annotation: Any) -> Any:
+    """The class an annotation names, which may be written as text."""
+    module = sys.modules[model_class.__module__]
+    return getattr(module, annotation, None) if isinstance(annotation, str) else annotation
 
 
 def _join(config: Any) -> None:
@@ -73,6 +81,7 @@ _GIVEN: dict[str, dict[str, Any]] = {
     "wav2vec2-conformer": {"vocab_size": 32},
     "xmod": {"default_language": "en_XX"},  # the only one of the default languages
     "esm": {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32},  # of its alphabet of amino acids, no defaults
+    "uvdoc": {"backbone_config": {"model_type": "uvdoc_backbone", "out_indices": [1, 2, 3, 4, 5, 6]}},  # all that are joined
     # without a word about it these read text only
     "diffusion_gemma": _SEES,
     "embedding_gemma2": _SEES,
@@ -87,6 +96,7 @@ def _aria(config: Any) -> None:
 
 def _aya_vision(config: Any) -> None:
     config.vision_config.num_attention_heads = 16  # 14 do not divide 1152 channels
+    config.vision_config.image_size = 364  # 26 patches, which can be halved
 
 
 def _cohere_compass(config: Any) -> None:
@@ -97,11 +107,15 @@ def _cohere_compass(config: Any) -> None:
 
 def _dbrx(config: Any) -> None:
     config.attn_config.rope_theta = 10000.0  # read by the attention, missing in the defaults
+    config.attn_config.clip_qkv = 8.0
 
 
 def _deepseek_ocr2(config: Any) -> None:
     text = config.get_text_config()
     text.mlp_layer_types = ["dense"] + ["sparse"] * (text.num_hidden_layers - 1)
+    encoder = config.vision_config.encoder_config  # Qwen2-0.5B, which fits the 896 channels of the tower before it
+    encoder.hidden_size, encoder.num_attention_heads, encoder.num_key_value_heads, encoder.intermediate_size = 896, 14, 2, 4864
+    encoder.head_dim = 64
 
 
 def _deepseek_v2(config: Any) -> None:
@@ -119,7 +133,11 @@ def _diffusion_gemma(config: Any) -> None:
 
 
 def _dots1(config: Any) -> None:
-    config.n_routed_experts, config.num_experts_per_tok = 128, 6  # no defaults; those of the released model
+    config.n_routed_experts, config.n_shared_experts, config.num_experts_per_tok = (
+        128,
+        2,
+        6,
+    )  # no defaults; those of the released model
 
 
 def _edgetam(config: Any) -> None:
@@ -144,16 +162,67 @@ def _glm4v(config: Any) -> None:
 
 
 def _granite4_vision(config: Any) -> None:
+    config.downsample_rate = "4/8"
     config.deepstack_layer_map = [(-19, 9), (-13, 6), (-7, 3), (-1, 0)]  # vision layers, evenly, into early text layers
 
 
-def _hunyuan_vl(config: Any) -> None:
+def _granite_speech(config: Any) -> None:
+    config.projector_config.encoder_hidden_size = config.encoder_config.hidden_dim
+
+
+def _hunyuan(config: Any) -> None:
     text = config.get_text_config()
     text.head_dim = text.hidden_size // text.num_attention_heads  # no default
 
 
+def _hunyuan_vl(config: Any) -> None:
+    _hunyuan(config)
+    text = config.get_text_config()
+    text.rope_parameters = {**(text.rope_parameters or {}), "mrope_section": [text.head_dim // 8] * 4}  # four axes, equal shares
+
+
+def _idefics3(config: Any) -> None:
+    config.vision_config.image_size, config.vision_config.patch_size = 364, 14  # 26 patches, which can be halved
+
+
 def _janus(config: Any) -> None:
     config.vision_config.projection_dim = config.text_config.hidden_size
+
+
+def _lfm2_moe(config: Any) -> None:
+    # no default; attention at every fourth layer, from the third on, as in the released models
+    config.layer_types = ["full_attention" if i % 4 == 2 else "conv" for i in range(config.num_hidden_layers)]
+
+
+def _lw_detr(config: Any) -> None:
+    config.projector_scale_factors = [1.0]  # one level; with none, which is the default, nothing reaches the decoder
+    config.projector_in_channels = [config.d_model]
+    config.num_feature_levels = 1
+
+
+def _modernvbert(config: Any) -> None:
+    vision = getattr(config, "vlm_config", config).vision_config
+    vision.image_size = 512  # 32 patches, which can be folded by four
+
+
+def _nemotron(config: Any) -> None:
+    config.num_key_value_heads = config.num_attention_heads  # no default
+
+
+def _perception_lm(config: Any) -> None:
+    # no default: the vision tower of the released model
+    config.vision_config.architecture = "vit_pe_core_large_patch14_336"
+    config.vision_config.model_args = {"embed_dim": 1024, "img_size": [448, 448], "depth": 23, "global_pool": ""}
+
+
+def _pp_doclayout_v2(config: Any) -> None:
+    config.class_thresholds = [0.5] * config.num_labels  # no defaults
+    config.class_order = list(range(config.num_labels))
+
+
+def _t5gemma2(config: Any) -> None:
+    encoder = getattr(config, "encoder", config)
+    encoder.vision_config.image_size, encoder.vision_config.patch_size = 896, 14
 
 
 def _llama4(config: Any) -> None:
@@ -172,7 +241,8 @@ def _ovis2(config: Any) -> None:
 
 def _qwen4_exp(config: Any) -> None:
     text = config.get_text_config()
-    text.indexer_budget, text.indexer_compress_ratio = 2048, 16  # sparse attention has no default budget
+    text.indexer_budget, text.indexer_compress_ratio = 2048, 16  # sparse attention has no default sizes
+    text.indexer_n_heads, text.indexer_kv_heads, text.indexer_head_dim = 16, 1, 128
 
 
 def _step3p7(config: Any) -> None:
@@ -180,7 +250,8 @@ def _step3p7(config: Any) -> None:
 
 
 def _vitmatte(config: Any) -> None:
-    config.convstream_hidden_sizes = list(config.convstream_hidden_sizes)  # added to a list in the constructor
+    config.convstream_hidden_sizes = list(config.convstream_hidden_sizes)  # added to lists in the constructor
+    config.fusion_hidden_sizes = list(config.fusion_hidden_sizes)
 
 
 _FIXES: dict[str, Callable[[Any], None]] = {
@@ -206,10 +277,25 @@ _FIXES: dict[str, Callable[[Any], None]] = {
     "glm4v_moe": _glm4v,
     "glm4v_moe_text": _glm4v,
     "glm_image_text": _glm4v,
-    "glm_ocr": _glm4v,
-    "glm_ocr_text": _glm4v,
     "glmga": _glm4v,
     "granite4_vision": _granite4_vision,
+    "granite_speech": _granite_speech,
+    "granite_speech_plus": _granite_speech,
+    "hunyuan_v1_dense": _hunyuan,
+    "hunyuan_v1_moe": _hunyuan,
+    "idefics3": _idefics3,
+    "smolvlm": _idefics3,
+    "lfm2_moe": _lfm2_moe,
+    "lw_detr": _lw_detr,
+    "modernvbert": _modernvbert,
+    "colmodernvbert": _modernvbert,
+    "ultravbert": _modernvbert,
+    "nemotron": _nemotron,
+    "perception_lm": _perception_lm,
+    "pp_doclayout_v2": _pp_doclayout_v2,
+    "shieldgemma2": _gemma3,
+    "t5gemma2": _t5gemma2,
+    "t5gemma2_encoder": _t5gemma2,
     "hunyuan_vl": _hunyuan_vl,
     "hunyuan_vl_text": _hunyuan_vl,
     "janus": _janus,

@@ -14,11 +14,29 @@ _SIDES = {
     "keypoint-matching": 480,
 }
 
+# The same for types that need another size than their task or their configuration says: height and width.
+_SIZES = {
+    "depth_pro": (1536, 1536),  # four times its patches
+    "pe_audio_video": (336, 336),  # of the timm network inside
+    "pe_audio_video_encoder": (336, 336),
+    "pe_video": (336, 336),
+    "pe_video_encoder": (336, 336),
+    "pp_ocrv5_mobile_rec": (48, 320),  # one line of text
+    "pp_ocrv5_server_rec": (48, 320),
+    "pp_ocrv6_small_rec": (48, 320),
+    "pp_ocrv6_tiny_rec": (48, 320),
+    "rf_detr": (560, 560),  # ten patches in each of four windows
+    "uvdoc": (712, 488),  # a page
+}
+
+# Videos go in as images of one clip there.
+_CLIPS = {"instructblipvideo": 4, "tvp": 48, "xclip": 8}
+
 
 def image_side(inputs: Inputs) -> tuple[int, int]:
     """Height and width of the input image in pixels."""
-    if inputs.name == "depth_pro":
-        return (1536, 1536)  # four times its patches
+    if inputs.name in _SIZES:
+        return _SIZES[inputs.name]
     size = inputs.vision("image_size", "img_size", "input_size", "crop_size", "resolution", "max_img_size")
     if size is not None and not (isinstance(size, int) and size <= 1):
         return pair(size)
@@ -47,12 +65,18 @@ def _pixel_values(inputs: Inputs) -> None:
         _patches(inputs, grid, "pixel_values")
     elif inputs.task == "keypoint-matching":
         inputs.blank["pixel_values"] = inputs.empty(1, 2, channels, height, width)  # a pair of images
-    elif (frames := inputs.vision("num_frames", "frames_per_clip")) and (
-        inputs.task == "video-classification" or inputs.name in ("tvp", "xclip")
-    ):
+    elif inputs.name == "neomme":
+        patch = pair(inputs.vision("patch_size"))[0]
+        inputs.blank["pixel_values"] = inputs.empty((height // patch) * (width // patch), channels * patch * patch)
+    elif inputs.name == "inkling_mm_model":  # patches of two frames, channels last
+        inputs.blank["pixel_values"] = inputs.empty(16, 2, 40, 40, channels)
+    elif inputs.name == "pi0":
+        inputs.blank["pixel_values"] = inputs.empty(1, 3, channels, height, width)  # three cameras
+        inputs.known["pixel_attention_mask"] = torch.ones(1, 3, dtype=torch.bool)
+    elif (frames := _clip(inputs)) is not None:
         inputs.modality[:] = ["video" if kind == "image" else kind for kind in inputs.modality]
-        inputs.blank["pixel_values"] = inputs.empty(1, int(frames), channels, height, width)
-    elif "image_attention_mask" in inputs.params:
+        inputs.blank["pixel_values"] = inputs.empty(1, frames, channels, height, width)
+    elif inputs.name == "idefics":
         inputs.blank["pixel_values"] = inputs.empty(1, 1, channels, height, width)
     elif inputs.name in ("colmodernvbert", "ultravbert") or (
         "pixel_attention_mask" in inputs.params and "spatial_shapes" not in inputs.params
@@ -61,6 +85,14 @@ def _pixel_values(inputs: Inputs) -> None:
         inputs.known["pixel_values"] = torch.ones(1).expand(1, 1, channels, height, width)
     else:
         inputs.blank["pixel_values"] = inputs.empty(1, channels, height, width)
+
+
+def _clip(inputs: Inputs) -> int | None:
+    """Frames of a video, ``None`` for networks that take images."""
+    if inputs.task == "video-classification":
+        frames = inputs.vision("num_frames", "frames_per_clip")
+        return int(frames) if frames else None
+    return int(inputs.vision("num_frames", default=_CLIPS[inputs.name])) if inputs.name in _CLIPS else None
 
 
 def _tiles(inputs: Inputs, height: int, width: int) -> int:
@@ -127,6 +159,14 @@ def _pixel_values_videos(inputs: Inputs) -> None:
     )
 
 
+@rule("flattened_patches")
+def _flattened_patches(inputs: Inputs) -> None:
+    """Patches in a row, each with its row and column in front."""
+    inputs.saw("image")
+    patch = pair(inputs.vision("patch_size", default=16))[0]
+    inputs.blank["flattened_patches"] = inputs.empty(1, 2048, 2 + 3 * patch * patch)  # 2048 is what the processor fills up to
+
+
 @rule("hidden_states")
 def _hidden_states(inputs: Inputs) -> None:
     if "grid_thw" in inputs.params:
@@ -147,10 +187,11 @@ def _patches(inputs: Inputs, grid: str, name: str) -> None:
     channels = int(inputs.vision("num_channels", "in_channels", "in_chans", default=3))
     one = torch.tensor([[1, side, side]])
     inputs.known[grid] = one[:, 1:] if grid == "image_grid_hw" else one
-    if inputs.name.startswith("paddleocr_vl"):  # patches keep their two axes there
-        inputs.blank[name] = inputs.empty(1, side * side, channels, patch, patch)
+    if inputs.name.startswith("inkling2"):  # the grid counts merged patches there
+        inputs.known[grid] = torch.tensor([[1, side // merge, side // merge]])
+        inputs.blank[name] = inputs.empty((side // merge) ** 2, merge * patch, merge * patch, channels)
         return
-    if inputs.name.startswith("kimi_k25"):
+    if inputs.name.startswith(("kimi_k25", "paddleocr_vl")):  # patches keep their two axes there
         inputs.blank[name] = inputs.empty(side * side, channels, patch, patch)
         return
     if inputs.name == "colqwen2":  # padded to the image with most patches

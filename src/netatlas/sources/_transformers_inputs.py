@@ -22,6 +22,9 @@ TEXT_LENGTH = 128
 # Optional inputs that are not given, by model type.
 _LEFT_OUT = frozenset(
     {
+        ("glm_image", "pixel_values"),  # a source picture beside the one it writes
+        ("pop2piano", "input_ids"),  # its encoder reads a spectrogram in their place
+        ("speech-encoder-decoder", "input_features"),  # its default encoder reads waves
         ("udop", "pixel_values"),  # which patches stay depends on where the words of the page are
         ("csm", "input_values"),  # a voice to imitate: the text alone makes it speak
         ("chameleon", "pixel_values"),  # becomes ids of text by a table of the tokeniser, entry by entry
@@ -29,6 +32,12 @@ _LEFT_OUT = frozenset(
         ("molmo2", "pixel_values"),  # crops and a table of pooled patches that only its processor can make
     }
 )
+
+# Optional inputs that are given to these types and not to others.
+_ALSO = {
+    "flattened_patches": ("pix2struct",),
+    "pixel_values_videos": ("pe_audio_video", "pe_audio_video_encoder"),
+}
 
 
 class Inputs:
@@ -63,6 +72,7 @@ class Inputs:
         """Fill in every input the network needs."""
         mains = self.main if isinstance(self.main, (list, tuple)) else [self.main]
         wanted = dict.fromkeys([*self.required, *(m for m in mains if m in self.params), *self._modalities()])
+        wanted = {name: None for name in wanted if (self.name, name) not in _LEFT_OUT}
         for name in wanted:
             if name in RULES and name != "input_ids":
                 RULES[name](self)
@@ -82,7 +92,10 @@ class Inputs:
     def _modalities(self) -> Iterator[str]:
         """Inputs that are optional in the signature because a call may leave a modality out."""
         for name in ("pixel_values", "input_features", "input_values"):
-            if name in self.params and (self.name, name) not in _LEFT_OUT and self._has_tower(name):
+            if name in self.params and self._has_tower(name):
+                yield name
+        for name, types in _ALSO.items():
+            if name in self.params and self.name in types:
                 yield name
         if "input_ids" in self.params:
             yield "input_ids"

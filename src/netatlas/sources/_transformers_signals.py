@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netatlas.sources._transformers_inputs import TEXT_LENGTH, Inputs, rule
 
 AUDIO_SECONDS = 4.8
@@ -15,43 +17,85 @@ MOST_TIME_POINTS = 512
 """Time points where a forecaster states no context length."""
 
 
+# Where the first layer does not tell whether bins or frames come first.
+_BINS_FIRST = ("qwen2_5_omni", "qwen3_asr", "qwen3_omni_moe", "dots3_note")
+_FRAMES_FIRST = ("speech_to_text",)
+
+_BINS = (
+    "feature_projection_input_dim",
+    "num_chroma",
+    "num_mel_bins",
+    "input_feat_size",
+    "input_feat_per_channel",
+    "n_mels",
+    "mel_bins",
+    "feature_size",
+    "input_dim",
+)
+
+
 @rule("input_features")
 def _input_features(inputs: Inputs) -> None:
+    """A spectrogram, and the mask of its frames."""
     import torch
-    from torch import nn
 
     inputs.saw("audio")
-    bins = int(
-        inputs.audio(
-            "feature_projection_input_dim",
-            "num_mel_bins",
-            "input_feat_size",
-            "input_feat_per_channel",
-            "n_mels",
-            "mel_bins",
-            "feature_size",
-            "input_dim",
-            default=80,
-        )
-    )
-    positions = inputs.audio("max_source_positions")
-    first = next((m for m in inputs.model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Linear))), None)
-    if inputs.main == "input_features" and isinstance(first, nn.Linear) and "input_ids" not in inputs.params:
-        bins = first.in_features // int(inputs.audio("subsampling_factor", default=1))
-    bins = 128 if inputs.name.startswith("gemma4") else bins  # fixed by the convolutions in front, stated nowhere
-    bins = int(inputs.audio("input_size", default=bins)) if inputs.name.startswith("fun_asr") else bins
-    by_channel = isinstance(first, nn.Conv1d) and first.in_channels == bins
-    frames = 2 * positions if by_channel and isinstance(positions, int) else round(AUDIO_SECONDS * FRAMES_PER_SECOND)
-    frames = (
-        8 * TEXT_LENGTH if inputs.name == "voxtral_realtime" else frames
-    )  # sound and text run side by side, eight frames a token
+    bins = _bins(inputs)
     if inputs.name.startswith("clap"):
         inputs.blank["input_features"] = inputs.empty(1, 1, int(inputs.audio("max_length", default=1001)), bins)  # 10 s, one view
         return
-    inputs.blank["input_features"] = inputs.empty(1, bins, frames) if by_channel else inputs.empty(1, frames, bins)
+    bins_first = _bins_first(inputs, bins)
+    frames = _frames(inputs, bins, bins_first)
+    inputs.blank["input_features"] = inputs.empty(1, bins, frames) if bins_first else inputs.empty(1, frames, bins)
     for name in ("input_features_mask", "feature_attention_mask"):
         if name in inputs.params:
-            inputs.known[name] = torch.ones(1, frames, dtype=torch.long)
+            inputs.known[name] = torch.ones(1, frames, dtype=torch.bool if inputs.name.startswith("gemma") else torch.long)
+    if inputs.name == "dots3_note":
+        inputs.known["chunk_sample_lengths"] = torch.tensor([frames * 160])
+
+
+def _first_layer(inputs: Inputs) -> Any:
+    from torch import nn
+
+    return next((m for m in inputs.model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Linear))), None)
+
+
+def _bins(inputs: Inputs) -> int:
+    """Numbers per frame."""
+    from torch import nn
+
+    if inputs.name.startswith("gemma4"):
+        return 128  # fixed by the convolutions in front, stated nowhere
+    if inputs.name == "pop2piano":
+        return int(inputs.field("d_model"))  # they stand in for embeddings
+    if inputs.name.startswith("fun_asr"):
+        return int(inputs.audio("input_size", default=560))
+    first = _first_layer(inputs)
+    if inputs.main == "input_features" and isinstance(first, nn.Linear) and "input_ids" not in inputs.params:
+        return first.in_features // int(inputs.audio("subsampling_factor", default=1))
+    return int(inputs.audio(*_BINS, default=80))
+
+
+def _bins_first(inputs: Inputs, bins: int) -> bool:
+    from torch import nn
+
+    if inputs.name.startswith(_FRAMES_FIRST):
+        return False
+    first = _first_layer(inputs)
+    return inputs.name.startswith(_BINS_FIRST) or (isinstance(first, nn.Conv1d) and first.in_channels == bins)
+
+
+def _frames(inputs: Inputs, bins: int, bins_first: bool) -> int:
+    positions = inputs.audio("max_source_positions")
+    if inputs.name == "voxtral_realtime":
+        return 8 * TEXT_LENGTH  # sound and text run side by side, eight frames a token
+    if inputs.name.startswith(_BINS_FIRST):
+        return 500  # five whole windows
+    if bins_first and isinstance(positions, int):
+        return 2 * positions
+    if bins == 160:  # two frames of 80 bins stand side by side
+        return round(AUDIO_SECONDS * FRAMES_PER_SECOND / 2)
+    return round(AUDIO_SECONDS * FRAMES_PER_SECOND)
 
 
 @rule("input_values")
@@ -67,7 +111,7 @@ def _input_values(inputs: Inputs) -> None:
 
 def _is_codec(inputs: Inputs) -> bool:
     """Codecs want a channel axis, recognisers do not."""
-    if inputs.name.startswith(("omniasr", "vibevoice_acoustic", "xcodec")):
+    if inputs.name.startswith(("omniasr", "vibevoice", "xcodec")):
         return True
     return inputs.audio("audio_channels", "codebook_size", "n_codebooks") is not None
 

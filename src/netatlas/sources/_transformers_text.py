@@ -14,6 +14,8 @@ _DECODER_CODEBOOKS = {"dia": "num_channels"}
 
 # Tokens an image becomes where the network cannot say so without data.
 _FEATURE_COUNTS = {
+    ("pi0", "image"): 3 * 256,  # of each camera
+    ("qwen2_audio", "audio"): 750,  # made and merged in one go
     ("musicflamingo", "audio"): 750,  # positions depend on the text they stand in
 }
 
@@ -70,7 +72,9 @@ def _feature_count(inputs: Inputs, modality: str) -> int:
             if name in arguments:
                 follow.learn_copy(arguments[name], value)
         made = function(**arguments, **{k: v for k, v in inputs.flags.items() if k in names})
-    return _rows(getattr(made, "pooler_output", None) if hasattr(made, "to_tuple") else made)
+    if hasattr(made, "to_tuple"):
+        made = made.last_hidden_state if getattr(made, "pooler_output", None) is None else made.pooler_output
+    return _rows(made)
 
 
 def _rows(features: Any) -> int:
@@ -85,5 +89,8 @@ def _decoder_input_ids(inputs: Inputs) -> None:
 
     most = inputs.text("max_target_positions", "max_position_embeddings", "max_length")
     length = min(TEXT_LENGTH, most) if isinstance(most, int) and most > 8 else TEXT_LENGTH
+    if inputs.name.startswith("musicgen"):  # codebooks are rows of the batch
+        inputs.known["decoder_input_ids"] = torch.full((int(inputs.text("num_codebooks")), length), plain_token(inputs))
+        return
     shape = (1, length, int(inputs.text(_DECODER_CODEBOOKS[inputs.name]))) if inputs.name in _DECODER_CODEBOOKS else (1, length)
     inputs.known["decoder_input_ids"] = torch.full(shape, plain_token(inputs))

@@ -34,8 +34,9 @@ class TimmSource(Source):
         traced = trace(specimen.module, specimen.args)
         architecture = describe(f"timm/{name}", name, specimen, traced, self.version())
         configs = _timm().models.get_arch_pretrained_cfgs(name)
-        models = [self._model(architecture, full_name, config) for full_name, config in configs.items() if config.tag or len(configs) == 1]
-        models = [model for model in models if model is not None]
+        tagged = {full_name: config for full_name, config in configs.items() if config.tag or len(configs) == 1}
+        found = [self._model(architecture, full_name, config) for full_name, config in tagged.items()]
+        models = [model for model in found if model is not None]
         return [results.with_best(architecture, models), *models]
 
     def specimen(self, name: str) -> Specimen:
@@ -50,15 +51,19 @@ class TimmSource(Source):
             module = build_on_meta(functools.partial(_timm().create_model, name))
         except Exception as error:  # whatever a constructor raises
             raise SourceError(f"timm/{name}: cannot be built: {error}", reason="cannot be built") from error
-        channels, height, width = module.pretrained_cfg["input_size"]
+        config: Any = module.pretrained_cfg
+        features: Any = module.num_features
+        channels, height, width = config["input_size"]
         facts: dict[str, Value] = {
-            "task": ("image-classification",) if module.pretrained_cfg.get("num_classes") else ("image-feature-extraction",),
+            "task": ("image-classification",) if config.get("num_classes") else ("image-feature-extraction",),
             "modality": ("image",),
             "module": type(module).__module__,
             "input_size": height,
-            "dim": int(module.num_features),
+            "dim": int(features),
         }
-        links = {"code": f"https://github.com/huggingface/pytorch-image-models/blob/main/{type(module).__module__.replace('.', '/')}.py"}
+        links = {
+            "code": f"https://github.com/huggingface/pytorch-image-models/blob/main/{type(module).__module__.replace('.', '/')}.py"
+        }
         return Specimen(module, (torch.empty(1, channels, height, width, device="meta"),), facts=facts, links=links)
 
     def _model(self, architecture: Entry, full_name: str, config: Any) -> Entry | None:
@@ -74,7 +79,11 @@ class TimmSource(Source):
         }
         origins = {name: architecture.origins[name] for name in facts if name in architecture.origins}
         origins["params"] = f"{origins['params']} of {architecture.id}"
-        facts |= {"architecture": architecture.id, "input_size": size, "input": f"1x{'x'.join(map(str, (config.input_size[0], size, size)))}"}
+        facts |= {
+            "architecture": architecture.id,
+            "input_size": size,
+            "input": f"1x{'x'.join(map(str, (config.input_size[0], size, size)))}",
+        }
         stated: dict[str, Value | None] = {
             "tag": tag, "license": config.license, "hub": config.hf_hub_id, "outputs": config.num_classes or None,
             "pretrain": tuple(sorted({part for part in tag.split("_") if part})) if tag else None,
@@ -88,7 +97,12 @@ class TimmSource(Source):
         if config.hf_hub_id:
             links["weights"] = f"https://huggingface.co/{config.hf_hub_id}"
         entry = Entry(
-            f"timm/{full_name}", "model", full_name, facts=facts, origins={k: v for k, v in origins.items() if k in facts}, links=links
+            f"timm/{full_name}",
+            "model",
+            full_name,
+            facts=facts,
+            origins={k: v for k, v in origins.items() if k in facts},
+            links=links,
         )
         return results.with_results(entry, full_name, size)
 

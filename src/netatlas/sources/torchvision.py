@@ -90,7 +90,12 @@ class TorchvisionSource(Source):
         size = _crop_size(weights)
         if size:
             facts |= {"input_size": size, "input": f"1x3x{size}x{size}"}
-        stated: dict[str, Value] = {"architecture": architecture.id, "tag": tag, "params": meta["num_params"], "pretrain": tuple(sorted(tag.split("_")))}
+        stated: dict[str, Value] = {
+            "architecture": architecture.id,
+            "tag": tag,
+            "params": meta["num_params"],
+            "pretrain": tuple(sorted(tag.split("_"))),
+        }
         if meta.get("categories"):
             stated["outputs"] = len(meta["categories"])
         if meta.get("_ops"):
@@ -102,7 +107,9 @@ class TorchvisionSource(Source):
         for name, value in meta.get("_metrics", {}).get("ImageNet-1K", {}).items():
             if name in _METRICS and value == value:  # some weights, for features only, state NaN
                 facts[_METRICS[name]], origins[_METRICS[name]] = float(value), f"{by}: {weights} at {facts.get('input_size')} px"
-                evidence.append(Evidence(_METRICS[name], float(value), "validation accuracy", by, detail={"weights": str(weights)}))
+                evidence.append(
+                    Evidence(_METRICS[name], float(value), "validation accuracy", by, detail={"weights": str(weights)})
+                )
         return Entry(
             f"{architecture.id}.{tag}", "model", f"{architecture.title}.{tag}", facts=facts, origins=origins, evidence=evidence,
             links={**architecture.links, "weights": weights.url},
@@ -117,7 +124,9 @@ class TorchvisionSource(Source):
             best = max(measured, key=lambda m: (float(m.facts["top1"]), m.id))  # type: ignore[arg-type]
             for name in ("top1", "top5"):
                 facts[name], origins[name] = best.facts[name], best.origins[name]
-        return Entry(architecture.id, architecture.kind, architecture.title, "", facts, origins, architecture.graph, (), architecture.links)
+        return Entry(
+            architecture.id, architecture.kind, architecture.title, "", facts, origins, architecture.graph, (), architecture.links
+        )
 
 
 def _arguments(name: str, kind: str) -> dict[str, Any]:

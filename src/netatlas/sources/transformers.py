@@ -53,7 +53,7 @@ def specimen(name: str, config: Any = None) -> Specimen:
     kwargs: dict[str, Any] = {n: v.to("meta") for n, v in inputs.known.items()} | inputs.blank | inputs.flags
     if "use_cache" in inputs.params:
         kwargs["use_cache"] = False
-    kwargs = {n: kwargs[n] for n in inputs.params if n in kwargs}
+    kwargs = {n: kwargs[n] for n in (*inputs.params, *kwargs) if n in kwargs}  # in the order of the signature
     module: nn.Module = know(model, inputs.known, buffers)
     facts: dict[str, Value] = {"task": (chosen.task,), "modality": tuple(inputs.modality), "module": type(model).__module__}
     facts["input"] = ", ".join(f"{n} {'x'.join(map(str, v.shape))}" for n, v in kwargs.items() if isinstance(v, torch.Tensor))

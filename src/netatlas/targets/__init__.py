@@ -1,0 +1,1 @@
+"""What a user names: ONNX files, checkpoints, Python objects, Hub repositories."""

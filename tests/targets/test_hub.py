@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from netatlas.errors import SourceError
 from netatlas.sources import hub
-from netatlas.sources.hub import check_sizes, read_config, read_hub, without_downloads
+from netatlas.targets.hub import check_sizes, read_config, read_hub, without_downloads
 
 pytest.importorskip("huggingface_hub")
 
@@ -109,7 +109,7 @@ def run(code: str, home: Path, **environment: str) -> str:
 FETCH = """
 import json, sys
 from netatlas.errors import SourceError
-from netatlas.sources.hub import fetch_config
+from netatlas.targets.hub import fetch_config
 answers = {}
 for repo in %r:
     try:
@@ -136,7 +136,9 @@ def test_config_is_fetched_from_the_endpoint_with_the_token(answers):
     assert json.loads(answers["org/bert"].partition(", ")[0] + "}") == {"model_type": "bert"}
     assert "HEAD /org/bert/resolve/main/config.json" in FakeHub.requests
     assert "GET /org/bert/resolve/main/config.json" in FakeHub.requests
-    assert any(headers.get("authorization", headers.get("Authorization")) == "Bearer hf_secret" for headers in FakeHub.headers_seen)
+    assert any(
+        headers.get("authorization", headers.get("Authorization")) == "Bearer hf_secret" for headers in FakeHub.headers_seen
+    )
 
 
 def test_only_the_configuration_is_fetched(answers):
@@ -150,7 +152,10 @@ def test_what_is_too_large_is_not_fetched(answers):
 
 def test_offline_reads_the_cache_and_says_what_is_missing(answers):
     assert answers["cached/bert"].startswith('{"model_type": "bert"')
-    assert answers["org/resnet"] == "offline: hub:org/resnet: config.json is not in the cache and HF_HUB_OFFLINE is set: unset it to fetch it"
+    assert (
+        answers["org/resnet"]
+        == "offline: hub:org/resnet: config.json is not in the cache and HF_HUB_OFFLINE is set: unset it to fetch it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +185,7 @@ READ = """
 import json
 from netatlas.sources import _transformers_classes
 _transformers_classes.zoo()  # switches the Hub off for everybody else
-from netatlas.sources.hub import read_hub
+from netatlas.targets.hub import read_hub
 entry, = read_hub("hub:org/bert")
 print(json.dumps({"id": entry.id, "facts": {k: v for k, v in entry.facts.items() if k in ("params", "heads", "hub", "source", "seq_len")},
                   "ops": list(entry.facts["ops"]), "links": dict(entry.links), "origin": entry.origins["hub"], "traced": entry.facts["traced_by"]}))
@@ -265,7 +270,10 @@ def test_bad_timm_configuration(served, change, words):
         ({"model_type": "own", "auto_map": {"AutoModel": "modeling.Own"}}, "never runs code from the Hub"),
         ({"model_type": "bert", "hidden_size": "wide"}, "hub:org/x: "),
         ({"model_type": "bert", "hidden_size": 33, "num_attention_heads": 2}, "hub:org/x: .*multiple"),
-        ({"model_type": "bert", "vocab_size": 2**31}, r"vocab_size = 2,147,483,648 in config.json is more than the 10,000,000 allowed"),
+        (
+            {"model_type": "bert", "vocab_size": 2**31},
+            r"vocab_size = 2,147,483,648 in config.json is more than the 10,000,000 allowed",
+        ),
         ({"model_type": "bert", "num_hidden_layers": 10**6}, "num_hidden_layers = 1,000,000"),
         ({"model_type": "clip", "text_config": {"hidden_size": 2**40}}, "text_config.hidden_size = 1,099,511,627,776"),
         ({"model_type": "bert", "hidden_size": -(2**40)}, "hidden_size"),
@@ -283,7 +291,14 @@ def test_bad_configuration_is_refused_in_one_line(served, config, words):
 
 def test_native_type_with_code_of_its_own_is_built_without_that_code(served):
     pytest.importorskip("transformers")
-    served({**BERT, "auto_map": {"AutoModel": "evil.Model"}, "_attn_implementation": "evil/kernel", "quantization_config": {"quant_method": "x"}})
+    served(
+        {
+            **BERT,
+            "auto_map": {"AutoModel": "evil.Model"},
+            "_attn_implementation": "evil/kernel",
+            "quantization_config": {"quant_method": "x"},
+        }
+    )
     (entry,) = read_hub("org/bert")
     assert entry.facts["traced_by"] == "export"
     assert "attention" in entry.facts["ops"]
@@ -301,7 +316,20 @@ def test_nothing_that_downloads_or_runs_is_left():
 
 @pytest.mark.parametrize(
     "repo",
-    ["", "a/b/c", "../x", "org/..", "org/na me", "org/name\n", "/etc/passwd", "hub:", "org/x--y", "ö/x", "org/x@../y", "https://evil.example/x/y"],
+    [
+        "",
+        "a/b/c",
+        "../x",
+        "org/..",
+        "org/na me",
+        "org/name\n",
+        "/etc/passwd",
+        "hub:",
+        "org/x--y",
+        "ö/x",
+        "org/x@../y",
+        "https://evil.example/x/y",
+    ],
 )
 def test_not_a_repository(repo):
     with pytest.raises(SourceError, match=r"is not a (Hub repository|revision)") as caught:
@@ -326,7 +354,9 @@ def test_spellings_of_a_repository(text, expected):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats(-1, 1) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "vocab_size", "text_config"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "vocab_size", "text_config"]), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 
@@ -340,7 +370,21 @@ def test_a_large_vocabulary_is_found_wherever_it_hides(config, size):
 
 def test_configurations_of_real_networks_pass():
     transformers = pytest.importorskip("transformers")
-    for name in ("bert", "gpt2", "t5", "clip", "swin", "convnext", "whisper", "mamba2", "mixtral", "llama4", "deepseek_v3", "detr", "sam"):
+    for name in (
+        "bert",
+        "gpt2",
+        "t5",
+        "clip",
+        "swin",
+        "convnext",
+        "whisper",
+        "mamba2",
+        "mixtral",
+        "llama4",
+        "deepseek_v3",
+        "detr",
+        "sam",
+    ):
         check_sizes(transformers.AutoConfig.for_model(name).to_dict(), name)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from netatlas.graph.ops import FLAGS
-from netatlas.sources._checkpoint_tensors import StoredTensor
+from netatlas.targets._checkpoint_tensors import StoredTensor
 
 QUERY = frozenset({"q", "q_proj", "query", "to_q", "wq", "q_lin", "linear_q", "q_linear", "q_b_proj", "query_proj", "q_net"})
 KEY = frozenset(

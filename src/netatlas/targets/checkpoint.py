@@ -18,12 +18,12 @@ from netatlas.facts import Value
 from netatlas.graph.graph import MAX_RANK, Graph, Scope
 from netatlas.graph.ops import ATTRIBUTE_COLUMN, ATTRIBUTES, FLAGS, OP_ID
 from netatlas.records import Entry
-from netatlas.sources._checkpoint_layers import LAST, Layer, guess_layers, is_packed, is_parameter
-from netatlas.sources._checkpoint_pickle import read_pickles
-from netatlas.sources._checkpoint_safetensors import MOST_HEADER_BYTES, read_safetensors
-from netatlas.sources._checkpoint_tensors import Listing, StoredTensor, check_tensors, clean_names
 from netatlas.sources._describe import entry_of_graph
 from netatlas.sources.base import SOURCES, Source
+from netatlas.targets._checkpoint_layers import LAST, Layer, guess_layers, is_packed, is_parameter
+from netatlas.targets._checkpoint_pickle import read_pickles
+from netatlas.targets._checkpoint_safetensors import MOST_HEADER_BYTES, read_safetensors
+from netatlas.targets._checkpoint_tensors import Listing, StoredTensor, check_tensors, clean_names
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """File names the command line takes for checkpoints, beside ``*.index.json`` and folders with one of `_IN_FOLDER`."""

@@ -18,8 +18,8 @@ from netatlas.errors import QueryError, SourceError, TraceError
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-from netatlas.sources._example_inputs import DTYPES, Inputs, InputSpec  # noqa: E402
-from netatlas.sources.python_object import load_module, parse_inputs, read_object  # noqa: E402
+from netatlas.targets._example_inputs import DTYPES, Inputs, InputSpec
+from netatlas.targets.python_object import load_module, parse_inputs, read_object
 
 
 class Net(nn.Module):
@@ -121,7 +121,10 @@ def test_built_without_numbers(project):
         ("pkg_under_test.nest:build", "no Python module 'pkg_under_test.nest': did you mean 'nets'"),
         ("surely_no_such_package:build", "no Python module 'surely_no_such_package'"),
         ("pkg_under_test.broken:build", "importing pkg_under_test.broken failed: RuntimeError: import is broken"),
-        ("pkg_under_test.needs:build", "importing pkg_under_test.needs failed: ModuleNotFoundError: .*surely_not_installed_anywhere"),
+        (
+            "pkg_under_test.needs:build",
+            "importing pkg_under_test.needs failed: ModuleNotFoundError: .*surely_not_installed_anywhere",
+        ),
         ("pkg_under_test.nets", "does not say which object"),
         (":build", "does not say which object"),
         ("pkg_under_test.nets:", "does not say which object"),
@@ -221,7 +224,9 @@ def test_timm_configuration_is_believed():
 
 def test_transformers_configuration_is_believed():
     transformers = pytest.importorskip("transformers")
-    config = transformers.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=40)
+    config = transformers.BertConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, max_position_embeddings=40
+    )
     (entry,) = read_object(transformers.BertModel(config))
     assert entry.facts["input"] == "input_ids=1x40 int64"
 

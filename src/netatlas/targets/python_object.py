@@ -17,10 +17,10 @@ from netatlas.errors import MissingExtraError, NetatlasError, SourceError, Trace
 from netatlas.facts import Value
 from netatlas.records import Entry
 from netatlas.sources._describe import describe
-from netatlas.sources._example_inputs import HELP, Inputs, InputSpec, guesses, parse_inputs
-from netatlas.sources._restored import global_state_restored, meta_twin, module_restored, on_path
 from netatlas.sources._specimen import Specimen
 from netatlas.sources.base import SOURCES, Source
+from netatlas.targets._example_inputs import HELP, Inputs, InputSpec, guesses, parse_inputs
+from netatlas.targets._restored import global_state_restored, meta_twin, module_restored, on_path
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netatlas.errors import SourceError
-from netatlas.sources._checkpoint_layers import Layer, guess_layers
-from netatlas.sources._checkpoint_safetensors import read_safetensors
-from netatlas.sources._checkpoint_tensors import StoredTensor, clean_names
+from netatlas.targets._checkpoint_layers import Layer, guess_layers
+from netatlas.targets._checkpoint_safetensors import read_safetensors
+from netatlas.targets._checkpoint_tensors import StoredTensor, clean_names
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-from netatlas.sources import _checkpoint_child, _checkpoint_pickle  # noqa: E402
-from netatlas.sources._checkpoint_pickle import _unpack, read_pickles  # noqa: E402
-from netatlas.sources.checkpoint import list_tensors, read_checkpoint  # noqa: E402
+from netatlas.targets import _checkpoint_child, _checkpoint_pickle
+from netatlas.targets._checkpoint_pickle import _unpack, read_pickles
+from netatlas.targets.checkpoint import list_tensors, read_checkpoint
 
 SIZES = {"F32": 4, "F16": 2, "I64": 8, "BOOL": 1, "U8": 1, "BF16": 2, "I8": 1, "I32": 4}
 
@@ -617,8 +617,8 @@ NAMES = st.from_regex(
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_any_names_and_shapes_give_a_chain_that_owns_every_parameter(tensors):
     listed = [StoredTensor(name, tuple(shape), "F32") for name, shape in tensors.items()]
-    from netatlas.sources._checkpoint_layers import is_parameter
-    from netatlas.sources.checkpoint import _graph
+    from netatlas.targets._checkpoint_layers import is_parameter
+    from netatlas.targets.checkpoint import _graph
 
     graph = _graph(guess_layers(listed), listed)
     assert int(graph.params.sum()) == graph.total_params == sum(t.elements for t in listed if is_parameter(t))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from netatlas.errors import MissingExtraError, SourceError
-from netatlas.sources._checkpoint_tensors import Listing, StoredTensor, check_tensors
+from netatlas.targets._checkpoint_tensors import Listing, StoredTensor, check_tensors
 
 MEMORY_BYTES = 4 * 2**30
 """Beyond what torch itself maps; listing a checkpoint of 100,000 tensors takes less than 1 GB."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from netatlas.errors import SourceError
-from netatlas.sources._checkpoint_tensors import Listing, StoredTensor, check_tensors
+from netatlas.targets._checkpoint_tensors import Listing, StoredTensor, check_tensors
 
 MOST_HEADER_BYTES = 100_000_000
 """The limit of the reference implementation."""
