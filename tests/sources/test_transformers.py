@@ -10,7 +10,8 @@ pytest.importorskip("transformers", reason="needs the extra 'zoo'")
 from netatlas.errors import SourceError
 from netatlas.sources import transformers as source
 from netatlas.sources._transformers_classes import all_types, choose, with_models
-from netatlas.sources._transformers_inputs import AUDIO_SECONDS, TEXT_LENGTH
+from netatlas.sources._transformers_inputs import TEXT_LENGTH
+from netatlas.sources._transformers_signals import AUDIO_SECONDS
 
 # type -> class, task, modality, an input and its shape
 QUICK = {

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netatlas.errors import SourceError
-from netatlas.sources import hub
+from netatlas.targets import hub
 from netatlas.targets.hub import check_sizes, read_config, read_hub, without_downloads
 
 pytest.importorskip("huggingface_hub")

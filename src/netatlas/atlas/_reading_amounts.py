@@ -82,7 +82,8 @@ def spelled_amount(words: Sequence[str], at: int) -> tuple[str, str, int]:
         return "", "", at
     if end < len(words) and words[end] in _SCALES:
         return f"{value:g}", _SCALES[words[end]], end + 1
-    return (f"{value:g}", "", end) if value == int(value) else ("", "", at)
+    whole = value == int(value) or (end < len(words) and unit_of(words[end], spaced=True) != "")  # half a GMAC
+    return (f"{value:g}", "", end) if whole else ("", "", at)
 
 
 def _half(words: Sequence[str], at: int) -> tuple[float, int]:
@@ -92,7 +93,8 @@ def _half(words: Sequence[str], at: int) -> tuple[float, int]:
     end = start + 1
     while end < len(words) and words[end] in ("of", "a"):
         end += 1
-    return (share, end) if share and end < len(words) and words[end] in _SCALES else (0.0, at)
+    scaled = end < len(words) and (words[end] in _SCALES or unit_of(words[end], spaced=True) != "")
+    return (share, end) if share and scaled else (0.0, at)
 
 
 def _below_thousand(words: Sequence[str], at: int) -> tuple[float, int]:

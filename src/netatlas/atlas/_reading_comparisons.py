@@ -229,6 +229,9 @@ class Comparisons:
         symbol, end = phrase(_AFTER, tokens, start)
         if symbol and not year and "".join(token.key for token in tokens[start:end]) in _ONLY_YEARS:
             return "", at
+        following = self.fill(end) if symbol else at
+        if symbol and following < len(tokens) and tokens[following].quantity is not None:
+            return "", at  # "from 2020 and under 10M params": it belongs to the number that follows
         return symbol, end if symbol else at
 
 

@@ -54,6 +54,7 @@ _PICTURES = word_keys("image|picture|crop|input|photo|resolution|size|inputs")
 _SPEEDS = frozenset(("latency_ms", "cpu_ms", "gpu_throughput", "speed"))
 _CPU, _GPU = word_keys("cpu|processor|i7|intel|laptop"), word_keys("gpu|4090|rtx|cuda|graphics card")
 _AGO = word_keys("ago|back")
+_PER = frozenset(("per", "/"))
 _RECENT = word_keys("last|past|recent|previous")
 _LEAD = word_keys("from|in|within|over|of|during|published|released|introduced|proposed|the|not older than")
 _NOUGHTS = {
@@ -132,6 +133,7 @@ class NumberReader:
         self._understood, self._named, self._lookup, self._today = understood, named, lookup, year
         self._comparisons = Comparisons(tokens, measures)
         self._before_name: dict[int, tuple[tuple[str, str], ...]] = {}  # comparisons that share the "than" of a later one
+        self.near: dict[str, float] = {}  # values that were asked for roughly, by fact
         self._last: tuple[int, str] = (-1, "")  # where the last constraint ended, and its comparison
 
     def read(self, at: int, *, after_noun: bool = False) -> Found | None:
@@ -192,6 +194,14 @@ class NumberReader:
             name, end = spelled, after
         if not name:
             return None
+        if self._is(end, _PER) and (over := phrase(self._measures, self._tokens, end + 1))[0]:
+            bounds = self._bounds(skip(self._tokens, over[1], _LINKS, 5), after_fact=True)
+            stop = bounds.end if bounds is not None else over[1]
+            return Found(
+                None,
+                stop,
+                (f"'{self._said(at, stop)}' is a ratio: write '{name} / {over[0]} < ...' as a constraint; not used as a filter",),
+            )
         limit = limit or (
             _LIMITS.get(self._tokens[end].key, "") if end < len(self._tokens) and self._tokens[end].kind == "word" else ""
         )
@@ -426,7 +436,7 @@ class NumberReader:
         further = self._comparisons.before(here)
         if (
             further is not None
-            and self._tokens[at].kind != "mark"
+            and self._tokens[at].text not in ORDERS
             and self._numeric(self._comparisons.fill(further.end)) is not None
         ):
             # "within at most 5M": the second one counts.
@@ -435,16 +445,14 @@ class NumberReader:
         if number is None or not (after_fact or found.symbol in ORDERS or self._tokens[at].kind != "mark"):
             return None
         symbol, end = found.symbol, here + 1
-        if found.about == "memory" and symbol == "<=":
-            pass
-        elif symbol in ("=", "~") or (found.about in ("top1",) and symbol == ">=" and self._tokens[at].kind == "word"):
+        if symbol in ("=", "~") or (found.about in ("top1",) and symbol == ">=" and self._tokens[at].kind == "word"):
             later, stop = self._comparisons.after(end)  # "reaches 82% or better"
             symbol, end = (later, stop) if later else (symbol, end)
         return self._second(Bounds(((symbol, number),), at, end, about=found.about, sure=found.sure), after_fact)
 
     def _between(self, at: int) -> Bounds | None:
         start = at
-        if self._tokens[at].text in ("[", "(") if at + 4 < len(self._tokens) else False:
+        if at + 4 < len(self._tokens) and self._tokens[at].text in ("[", "("):
             low, high = self._numeric(at + 1), self._numeric(at + 3)
             if (
                 low is not None
@@ -660,6 +668,8 @@ class NumberReader:
         for symbol, token in bounds.pairs:
             try:
                 parts.extend(_compared(name, symbol, token, notes))
+                if symbol == "~" and token.quantity is not None:
+                    self.near[name] = token.quantity.for_unit(FACTS[name].unit, name)
             except QueryError as error:
                 return Found(None, bounds.end, (f"{error}: not used as a filter",))
         self._last = (bounds.end, bounds.pairs[-1][0])
@@ -711,6 +721,8 @@ class NumberReader:
         if name in ("error", "top5_error"):
             notes = ["an error of x % is an accuracy of 100 - x %"]
             return {"error": "top1"}.get(name, "top5"), self._mapped(bounds, lambda value: 100 - value, "%", mirror=True), notes
+        if name == "disk" and units == {""} and all(token.suffix == "" for _, token in bounds.pairs):
+            return "models", bounds, []  # more than three checkpoints
         if name == "disk" or (name == "params" and units == {"B"}):
             if units != {"B"}:
                 return "", bounds, [f"'{self._said(bounds.start, bounds.end)}' is no size in bytes: not used as a filter"]

@@ -14,7 +14,7 @@ FILLERS = word_keys(
     "a|an|the|of|with|that|which|is|are|to|in|on|and|or|but|me|i|i'm|find|show|give|want|need|looking|please|some|any|for|"
     "at|by|as|"
     "network|net|model|neural|be|it|its|my|we|you|can|has|have|having|using|use|uses|used|used for|good|list|all|search|weigh|"
-    "weighs|weighing|cpu|gpu|trained|expect|expects|accept|accepts|accepting|process|processes|pure|purely|inclusive|"
+    "weighs|weighing|cpu|gpu|i7|trained|expect|expects|accept|accepts|accepting|process|processes|pure|purely|inclusive|"
     "get|what|do|"
     "does|from|than|there|their|these|those|this|most|very|would|like to|should|must|each|per|into|one|ones|also|only|just|like|"
     "similar|similar to|something|anything|style|type|kind|who|how|when|why|where|so|if|too|am|was|were|had|did|could|may|"

@@ -68,11 +68,7 @@ class Card:
 
         if self.graph is None:
             raise StoreError(f"{self.entry.id} has no graph to draw")
-        facts = self.entry.facts
-        subtitle = " · ".join(
-            f"{format_value(name, facts[name])}{_NOUNS.get(name, '')}" for name in ("params", "macs") if name in facts
-        )
-        return draw(self.graph, title=self.entry.title, subtitle=subtitle)
+        return draw(self.graph, title=self.entry.title)
 
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON values; facts that the kind can have but that are unknown are ``null``."""
@@ -139,7 +135,6 @@ class Card:
         return table(["operator", "count", "params", "", "MACs", ""], rows, right=(1, 2, 3, 4, 5))
 
 
-_NOUNS = {"params": " params"}
 _ALWAYS: Mapping[str, Sequence[str]] = {
     "architecture": ("params", "macs", "top1", "latency_ms"),
     "model": ("params", "macs", "top1"),

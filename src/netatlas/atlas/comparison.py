@@ -43,8 +43,10 @@ class Comparison:
     def best(self, name: str) -> set[int]:
         """Positions of the best entries by a fact with a direction; empty when all are equal or one value is all there is."""
         better = FACTS[name].better
+        if better is None:
+            return set()
         known = {i: float(e.facts[name]) for i, e in enumerate(self.entries) if name in e.facts}  # type: ignore[arg-type]
-        if better is None or len(known) < 2 or len(set(known.values())) == 1:
+        if len(known) < 2 or len(set(known.values())) == 1:
             return set()
         best = (min if better == "lower" else max)(known.values())
         return {i for i, value in known.items() if value == best}

@@ -14,6 +14,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from netatlas import __version__, glossary
 from netatlas.atlas.columns import Columns
 from netatlas.atlas.lexical import Document, WordIndex
@@ -62,6 +65,11 @@ class Derived:
             )
             if codes[row] >= 0 and kinds[codes[row]] == "architecture"
         }
+
+    @cached_property
+    def toys(self) -> npt.NDArray[np.bool_]:
+        """Networks of a few thousand weights that a library keeps for its unit tests; nobody who does not say "test" means them."""
+        return np.fromiter(("/test_" in entry_id for entry_id in self.columns.ids), dtype=bool, count=len(self.columns))
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

@@ -329,8 +329,11 @@ def _score(
         scores += _PREFERENCE_WEIGHT * _rank(
             columns.number(fact), mask & found & (every if bool((every & mask).any()) else True), direction
         )
+    for fact, value in reading.near:
+        away = np.abs(columns.number(fact) - value) / max(abs(value), 1e-9)
+        scores += _PREFERENCE_WEIGHT * np.nan_to_num(np.maximum(0.0, 1.0 - 5.0 * away))
     if "test" not in text:
-        scores -= _TOY_WEIGHT * _toys(columns)
+        scores -= _TOY_WEIGHT * derived.toys
     if example is not None:
         found &= example.scores >= 0
         scores = np.where(example.scores >= 0, example.scores, 0.0) + (
@@ -342,11 +345,6 @@ def _score(
 def _of_family(columns: Columns, families: Sequence[str]) -> Mask:
     codes, keys = columns.text("family")
     return np.isin(codes, [keys.index(key) for key in families if key in keys])
-
-
-def _toys(columns: Columns) -> Mask:
-    """Networks of a few thousand weights that a library keeps for its unit tests; nobody who does not say "test" means them."""
-    return np.fromiter(("/test_" in entry_id for entry_id in columns.ids), dtype=bool, count=len(columns))
 
 
 def _words(words: str, text: str) -> list[list[str]]:

@@ -66,6 +66,7 @@ def scatter(path: str | Path, points: Sequence[Point], background: Sequence[Poin
     values = [p[1] for p in (*scaled, *faint) if p[1] > 0]
     if values and max(values) > 5 * min(values):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
     _label(axes, scaled)
     axes.set_xlabel(_axis(x))
     axes.set_ylabel(_axis(y))
@@ -87,12 +88,14 @@ def _label(axes: object, points: Sequence[Point]) -> None:
         px, py = axes.transData.transform((a, b))  # type: ignore[attr-defined]
         on_left = px > (left + right) / 2
         offset = 0.0
-        while any(abs(py + offset - ty) < 16 and abs(px - tx) < 260 for tx, ty in taken):
-            offset += 16.0
+        while any(abs(py + offset - ty) < 24 and abs(px - tx) < 260 for tx, ty in taken):
+            offset += 24.0
         taken.append((px, py + offset))
         axes.annotate(  # type: ignore[attr-defined]
-            name.partition("/")[2], (a, b), xytext=(-7 if on_left else 7, offset * 72 / figure.dpi), textcoords="offset points",
+            name.partition("/")[2], (a, b), xytext=(-9 if on_left else 9, offset * 72 / figure.dpi), textcoords="offset points",
             ha="right" if on_left else "left", va="center", fontsize=8.5, color="#22303c",
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}, zorder=4,
+            arrowprops={"arrowstyle": "-", "color": "#8a94a0", "linewidth": 0.7, "shrinkB": 4} if offset else None,
         )  # fmt: skip
 
 

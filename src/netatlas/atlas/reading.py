@@ -74,6 +74,7 @@ class Reading:
         hints: Words that a constraint was made of; they order what is found and are not demanded again.
         family: Keys of the families that are named.
         prefer: Facts that should be low or high without being demanded, in the order they were said.
+        near: Facts with the value that was asked for roughly (``about 25M params``): the nearer the better.
         kind: ``"model"`` when pretrained weights are asked for, ``"architecture"`` when the bare design is; else ``None``.
         notes: Remarks on corrections and on what looked like a constraint and was not used, one line each.
     """
@@ -85,6 +86,7 @@ class Reading:
     hints: str = ""
     family: tuple[str, ...] = ()
     prefer: tuple[tuple[str, Direction], ...] = ()
+    near: tuple[tuple[str, float], ...] = ()
     kind: Literal["architecture", "model"] | None = None
     notes: tuple[str, ...] = ()
 
@@ -147,7 +149,7 @@ class _Reader:
         return Reading(
             where, tuple(chips(where)) if where is not None else (), self._words(), self._name_said(), " ".join(self._hints),
             tuple(self._families),
-            tuple(self._prefer.items()), self._kind, tuple(dict.fromkeys(self._notes)),
+            tuple(self._prefer.items()), tuple(self._numbers.near.items()), self._kind, tuple(dict.fromkeys(self._notes)),
         )  # fmt: skip
 
     def _name_said(self) -> str:

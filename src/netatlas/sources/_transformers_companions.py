@@ -154,7 +154,7 @@ def _image_attention_mask(inputs: Inputs) -> None:
     """Which words may look at which image: all at the one."""
     import torch
 
-    if "input_ids" in inputs.known:
+    if inputs.name == "idefics" and "input_ids" in inputs.known:
         inputs.known["image_attention_mask"] = torch.ones(1, inputs.known["input_ids"].shape[-1], 1, dtype=torch.long)
 
 
@@ -192,11 +192,13 @@ def _padding_mask(inputs: Inputs) -> None:
 
 
 @companion("input_ids")
-def _patch_lengths(inputs: Inputs) -> None:
-    """How BLT groups bytes: by fours, because the network's own grouping follows from what it predicts."""
+def _unnamed(inputs: Inputs) -> None:
+    """Inputs that only layers further in name."""
     import torch
 
-    if inputs.name == "blt":
+    if inputs.name == "voxtral_realtime_text":  # the embedding of the delay between sound and text
+        inputs.blank["t_cond"] = inputs.empty(1, 1, int(inputs.field("hidden_size")))
+    if inputs.name == "blt":  # bytes grouped by fours, because the network's own grouping follows from what it predicts
         inputs.known["patch_lengths"] = torch.full((1, TEXT_LENGTH // 4), 4)
 
 
@@ -219,13 +221,6 @@ def _state(inputs: Inputs) -> None:
         inputs.blank["state"] = inputs.empty(1, int(inputs.field("max_state_dim")))
         inputs.blank["noise"] = inputs.empty(1, int(inputs.field("chunk_size")), int(inputs.field("max_action_dim")))
         inputs.blank["timestep"] = inputs.empty(1)
-
-
-@companion("t_cond")
-def _t_cond(inputs: Inputs) -> None:
-    """The embedding of the delay its speech encoder is given."""
-    if inputs.name == "voxtral_realtime_text":
-        inputs.blank["t_cond"] = inputs.empty(1, 1, int(inputs.field("hidden_size")))
 
 
 @companion("classes_input_ids")

@@ -46,16 +46,18 @@ def _join(config: Any) -> None:
     for key, value in vars(config).items():
         # The defaults of a few types leave open which id stands for an image: let it be the last of the vocabulary
         if (
-            key in ("image_token_id", "image_token_index", "audio_token_id")
+            key in ("image_token_id", "image_token_index", "video_token_id", "video_token_index", "audio_token_id")
             and value is None
             and getattr(text, "vocab_size", None)
         ):
-            setattr(config, key, text.vocab_size - 1)
+            setattr(config, key, text.vocab_size - 1 - (key[0] == "v"))
     for part in _parts(config):
         if part is config or not isinstance(width, int):
             continue
         if isinstance(getattr(part, "out_hidden_size", None), int):
             part.out_hidden_size = width
+        elif hasattr(part, "n_window") and isinstance(getattr(part, "output_dim", None), int):
+            part.output_dim = width  # towers that hear, of the Qwen family
         elif hasattr(part, "embed_dim") and hasattr(part, "spatial_merge_size"):
             part.hidden_size = width  # there the inner width is called embed_dim
 
@@ -116,6 +118,7 @@ def _deepseek_ocr2(config: Any) -> None:
     encoder = config.vision_config.encoder_config  # Qwen2-0.5B, which fits the 896 channels of the tower before it
     encoder.hidden_size, encoder.num_attention_heads, encoder.num_key_value_heads, encoder.intermediate_size = 896, 14, 2, 4864
     encoder.head_dim = 64
+    text.num_experts_per_tok = 6
 
 
 def _deepseek_v2(config: Any) -> None:
@@ -162,8 +165,9 @@ def _glm4v(config: Any) -> None:
 
 
 def _granite4_vision(config: Any) -> None:
+    config.vision_config.image_size = 384  # 24 patches, which make three windows of eight
     config.downsample_rate = "4/8"
-    config.deepstack_layer_map = [(-19, 9), (-13, 6), (-7, 3), (-1, 0)]  # vision layers, evenly, into early text layers
+    config.deepstack_layer_map = [(-10, 9), (-7, 6), (-4, 3), (-1, 0)]  # vision layers, evenly, into early text layers
 
 
 def _granite_speech(config: Any) -> None:
@@ -223,12 +227,9 @@ def _pp_doclayout_v2(config: Any) -> None:
 def _t5gemma2(config: Any) -> None:
     encoder = getattr(config, "encoder", config)
     encoder.vision_config.image_size, encoder.vision_config.patch_size = 896, 14
-
-
-def _llama4(config: Any) -> None:
-    vision = config.vision_config
-    vision.intermediate_size = round(vision.hidden_size / vision.pixel_shuffle_ratio**2)  # the adapter reads shuffled pixels
-    vision.vision_output_dim = vision.projector_output_dim
+    encoder.text_config.dropout_rate = getattr(
+        encoder.text_config, "dropout_rate", 0.0
+    )  # read, but missing in one of the defaults
 
 
 def _moonshine_streaming(config: Any) -> None:
@@ -242,7 +243,11 @@ def _ovis2(config: Any) -> None:
 def _qwen4_exp(config: Any) -> None:
     text = config.get_text_config()
     text.indexer_budget, text.indexer_compress_ratio = 2048, 16  # sparse attention has no default sizes
-    text.indexer_n_heads, text.indexer_kv_heads, text.indexer_head_dim = 16, 1, 128
+    text.indexer_n_heads, text.indexer_kv_heads, text.indexer_head_dim = 16, 1, text.head_dim  # rotated like the heads
+
+
+def _qwen3_omni_moe_thinker(config: Any) -> None:
+    config.text_config.head_dim = 128  # 28 heads do not divide 2048 channels
 
 
 def _step3p7(config: Any) -> None:
@@ -252,6 +257,8 @@ def _step3p7(config: Any) -> None:
 def _vitmatte(config: Any) -> None:
     config.convstream_hidden_sizes = list(config.convstream_hidden_sizes)  # added to lists in the constructor
     config.fusion_hidden_sizes = list(config.fusion_hidden_sizes)
+    config.backbone_config.hidden_size, config.backbone_config.num_attention_heads = config.hidden_size, 6
+    config.backbone_config.num_channels = 4  # an image and its trimap
 
 
 _FIXES: dict[str, Callable[[Any], None]] = {
@@ -276,6 +283,7 @@ _FIXES: dict[str, Callable[[Any], None]] = {
     "glm4v_text": _glm4v,
     "glm4v_moe": _glm4v,
     "glm4v_moe_text": _glm4v,
+    "glm_image": _glm4v,
     "glm_image_text": _glm4v,
     "glmga": _glm4v,
     "granite4_vision": _granite4_vision,
@@ -287,6 +295,7 @@ _FIXES: dict[str, Callable[[Any], None]] = {
     "smolvlm": _idefics3,
     "lfm2_moe": _lfm2_moe,
     "lw_detr": _lw_detr,
+    "ministral": _hunyuan,
     "modernvbert": _modernvbert,
     "colmodernvbert": _modernvbert,
     "ultravbert": _modernvbert,
@@ -299,11 +308,11 @@ _FIXES: dict[str, Callable[[Any], None]] = {
     "hunyuan_vl": _hunyuan_vl,
     "hunyuan_vl_text": _hunyuan_vl,
     "janus": _janus,
-    "llama4": _llama4,
     "moonshine_streaming": _moonshine_streaming,
     "ovis2": _ovis2,
     "qwen4_exp": _qwen4_exp,
     "qwen4_exp_text": _qwen4_exp,
+    "qwen3_omni_moe_thinker": _qwen3_omni_moe_thinker,
     "step3p7": _step3p7,
     "vitmatte": _vitmatte,
 }

@@ -17,6 +17,7 @@ _SIDES = {
 # The same for types that need another size than their task or their configuration says: height and width.
 _SIZES = {
     "depth_pro": (1536, 1536),  # four times its patches
+    "perception_lm": (448, 448),
     "pe_audio_video": (336, 336),  # of the timm network inside
     "pe_audio_video_encoder": (336, 336),
     "pe_video": (336, 336),
@@ -70,6 +71,8 @@ def _pixel_values(inputs: Inputs) -> None:
         inputs.blank["pixel_values"] = inputs.empty((height // patch) * (width // patch), channels * patch * patch)
     elif inputs.name == "inkling_mm_model":  # patches of two frames, channels last
         inputs.blank["pixel_values"] = inputs.empty(16, 2, 40, 40, channels)
+    elif inputs.name == "perception_lm":
+        inputs.blank["pixel_values"] = inputs.empty(1, 1, channels, height, width)  # batch, tiles
     elif inputs.name == "pi0":
         inputs.blank["pixel_values"] = inputs.empty(1, 3, channels, height, width)  # three cameras
         inputs.known["pixel_attention_mask"] = torch.ones(1, 3, dtype=torch.bool)
@@ -162,9 +165,12 @@ def _pixel_values_videos(inputs: Inputs) -> None:
 @rule("flattened_patches")
 def _flattened_patches(inputs: Inputs) -> None:
     """Patches in a row, each with its row and column in front."""
+    import torch
+
     inputs.saw("image")
     patch = pair(inputs.vision("patch_size", default=16))[0]
-    inputs.blank["flattened_patches"] = inputs.empty(1, 2048, 2 + 3 * patch * patch)  # 2048 is what the processor fills up to
+    # 2048 is what the processor fills up to with zeros, which are masked, so these are ones
+    inputs.known["flattened_patches"] = torch.ones(1).expand(1, 2048, 2 + 3 * patch * patch)
 
 
 @rule("hidden_states")

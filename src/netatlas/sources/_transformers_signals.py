@@ -48,7 +48,7 @@ def _input_features(inputs: Inputs) -> None:
     frames = _frames(inputs, bins, bins_first)
     inputs.blank["input_features"] = inputs.empty(1, bins, frames) if bins_first else inputs.empty(1, frames, bins)
     for name in ("input_features_mask", "feature_attention_mask"):
-        if name in inputs.params:
+        if name in inputs.params and not inputs.name.startswith("granite_speech"):  # there it counts tokens, not frames
             inputs.known[name] = torch.ones(1, frames, dtype=torch.bool if inputs.name.startswith("gemma") else torch.long)
     if inputs.name == "dots3_note":
         inputs.known["chunk_sample_lengths"] = torch.tensor([frames * 160])
@@ -62,17 +62,14 @@ def _first_layer(inputs: Inputs) -> Any:
 
 def _bins(inputs: Inputs) -> int:
     """Numbers per frame."""
-    from torch import nn
-
     if inputs.name.startswith("gemma4"):
         return 128  # fixed by the convolutions in front, stated nowhere
     if inputs.name == "pop2piano":
         return int(inputs.field("d_model"))  # they stand in for embeddings
     if inputs.name.startswith("fun_asr"):
         return int(inputs.audio("input_size", default=560))
-    first = _first_layer(inputs)
-    if inputs.main == "input_features" and isinstance(first, nn.Linear) and "input_ids" not in inputs.params:
-        return first.in_features // int(inputs.audio("subsampling_factor", default=1))
+    if inputs.name.startswith("granite_speech5"):
+        return int(inputs.audio("input_dim"))  # stacked frames
     return int(inputs.audio(*_BINS, default=80))
 
 
@@ -111,7 +108,7 @@ def _input_values(inputs: Inputs) -> None:
 
 def _is_codec(inputs: Inputs) -> bool:
     """Codecs want a channel axis, recognisers do not."""
-    if inputs.name.startswith(("omniasr", "vibevoice", "xcodec")):
+    if inputs.name.startswith(("neucodec", "omniasr", "vibevoice", "xcodec")):
         return True
     return inputs.audio("audio_channels", "codebook_size", "n_codebooks") is not None
 

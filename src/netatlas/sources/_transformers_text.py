@@ -14,10 +14,15 @@ _DECODER_CODEBOOKS = {"dia": "num_channels"}
 
 # Tokens an image becomes where the network cannot say so without data.
 _FEATURE_COUNTS = {
+    ("gemma3n", "audio"): 188,  # padded to that many
     ("pi0", "image"): 3 * 256,  # of each camera
     ("qwen2_audio", "audio"): 750,  # made and merged in one go
     ("musicflamingo", "audio"): 750,  # positions depend on the text they stand in
 }
+
+
+# What is marked in the text by a token of its own, in the order of the library's numbers for them.
+_MARKED = (("image", "image_token"), ("video", "video_token"), ("audio", "audio_token"))
 
 
 @rule("input_ids")
@@ -31,10 +36,10 @@ def _input_ids(inputs: Inputs) -> None:
         inputs.known["input_ids"] = torch.full((1, length, streams + 1), plain)
         return
     pieces = [(plain, length // 2, 0)]
-    for kind, (modality, marker) in enumerate((("image", "image_token"), ("audio", "audio_token")), start=1):
+    for kind, (modality, marker) in enumerate(_MARKED, start=1):
         token = inputs.field(f"{marker}_id", f"{marker}_index")
         if modality in inputs.modality and isinstance(token, int) and (count := _feature_count(inputs, modality)):
-            pieces.append((token, count, 1 if kind == 1 else 3))
+            pieces.append((token, count, kind))
     pieces.append((plain, length - length // 2, 0))
     ids = [token for token, count, _ in pieces for _ in range(count)]
     inputs.known["input_ids"] = torch.tensor([ids])
