@@ -177,7 +177,7 @@ def spatial(kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int
     "mT", "mH", "numpy_T", "adjoint", "as_strided", "view_as_complex", "view_as_real", "real", "repeat", "tile", "broadcast_to",
     "channel_shuffle", "native_channel_shuffle", "resolve_conj", "resolve_neg", "conj", "_conj", "atleast_1d", "atleast_2d",
     "atleast_3d", "float", "double", "half", "requires_grad", "squeeze_copy", "identity", "nan_to_num", "ravel",
-    "repeat_interleave", "rename", "refine_names", "matrix_H", "positive", "bfloat16", "pin_memory", "_autocast_to_full_precision",
+    "repeat_interleave", "rename", "refine_names", "matrix_H", "positive", "bfloat16", "pin_memory", "_add_batch_dim", "_remove_batch_dim", "flat_apply", "_autocast_to_full_precision",
     "_autocast_to_reduced_precision", "convert_element_type", "swapdims",
 )  # fmt: skip
 def _view(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
@@ -379,7 +379,7 @@ _RENAMED = {
     "celu": "elu", "rrelu": "leaky_relu", "leaky_relu": "leaky_relu", "log2": "log", "log10": "log", "log1p": "log", "expm1": "exp",
     "exp2": "exp", "log_sigmoid": "softplus", "log_sigmoid_forward": "softplus", "softsign": "softsign", "erfinv": "erf",
     "erfc": "erf", "tan": "sin", "arctan": "tanh", "atan": "tanh", "atan2": "tanh", "asin": "sin", "acos": "cos", "sinh": "exp",
-    "cosh": "exp", "asinh": "log", "special_i1": "exp", "i0": "exp", "special_expit": "sigmoid", "angle": "complex", "sinc": "sin",
+    "cosh": "exp", "asinh": "log", "special_i1": "exp", "i0": "exp", "special_expit": "sigmoid", "special_logit": "log", "logit": "log", "atanh": "log", "arctanh": "log", "angle": "complex", "sinc": "sin",
     "softmax": "softmax", "_softmax": "softmax", "_safe_softmax": "softmax", "special_softmax": "softmax",
     "log_softmax": "log_softmax", "_log_softmax": "log_softmax", "floor": "round", "ceil": "round", "trunc": "round", "fix": "round",
     "frac": "round", "sgn": "sign", "round": "round", "negative": "neg", "absolute": "abs", "heaviside": "sign", "argmin": "argmax",
@@ -504,7 +504,7 @@ def _where(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
 
 @handles("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
          "bitwise_not", "isnan", "isinf", "isfinite", "any", "all", "isin", "greater", "less", "greater_equal", "less_equal", "not_equal",
-         "bitwise_left_shift", "bitwise_right_shift", "_is_all_true", "_is_any_true", "nonzero", "unique_consecutive", "histc", "bincount", "is_nonzero", "equal", "isneginf",
+         "bitwise_left_shift", "bitwise_right_shift", "_is_all_true", "__ior__", "__iand__", "__ixor__", "__xor__", "_is_any_true", "nonzero", "unique_consecutive", "histc", "bincount", "is_nonzero", "equal", "isneginf",
          "isposinf", "signbit", "isclose", "allclose", "count_nonzero", "nonzero_numpy", "_unique2", "argwhere")  # fmt: skip
 def _compare(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     if not outs:
@@ -597,7 +597,7 @@ def _concat(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     return r.add(op, operands, outs[0], axis=int(args.get("dim") or 0) % max(len(outs[0].shape), 1))
 
 
-@handles("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
+@handles("pad", "pad_sequence", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
          "replication_pad3d", "_pad_enum", "_pad_circular")  # fmt: skip
 def _pad(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     source = refs(args)[0]
