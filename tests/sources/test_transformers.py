@@ -19,7 +19,7 @@ QUICK = {
     "gpt2": ("GPT2LMHeadModel", "text-generation", ("text",), "input_ids", (1, TEXT_LENGTH)),
     "t5": ("T5ForConditionalGeneration", "text2text-generation", ("text",), "decoder_input_ids", (1, TEXT_LENGTH)),
     "vit": ("ViTForImageClassification", "image-classification", ("image",), "pixel_values", (1, 3, 224, 224)),
-    "segformer": ("SegformerForSemanticSegmentation", "image-segmentation", ("image",), "pixel_values", (1, 3, 224, 224)),
+    "segformer": ("SegformerForSemanticSegmentation", "image-segmentation", ("image",), "pixel_values", (1, 3, 512, 512)),
     "timesformer": ("TimesformerForVideoClassification", "video-classification", ("video",), "pixel_values", (1, 8, 3, 224, 224)),
     "whisper": ("WhisperForConditionalGeneration", "automatic-speech-recognition", ("audio",), "input_features", (1, 80, 3000)),
     "wav2vec2": ("Wav2Vec2ForCTC", "automatic-speech-recognition", ("audio",), "input_values", (1, round(AUDIO_SECONDS * 16000))),

@@ -82,7 +82,7 @@ def read_hub(repo_id: str, revision: str | None = None, entry_id: str | None = N
 
 
 def _repository(repo_id: str, revision: str | None) -> tuple[str, str | None]:
-    name = repo_id.strip().removeprefix("hub:").removeprefix("https://huggingface.co/").strip("/")
+    name = repo_id.removeprefix("hub:").removeprefix("https://huggingface.co/").rstrip("/")
     name, _, given = name.partition("@")
     for text in (name, given, revision or ""):
         if ".." in text or "--" in text or not text.isprintable():
@@ -130,6 +130,8 @@ def fetch_config(repo_id: str, revision: str | None = None) -> Path:
     except errors.RevisionNotFoundError:
         raise SourceError(f"hub:{repo_id} has no revision {revision!r}", reason="no such repository") from None
     except errors.LocalEntryNotFoundError as error:
+        if (cause := error.__cause__) is not None and getattr(cause, "response", None) is not None:  # it answered, with a refusal
+            raise SourceError(f"hub:{repo_id}: {_refusal(cause)}", reason="not reachable") from None
         raise SourceError(f"hub:{repo_id}: config.json is not in the cache and {_unreachable(error)}", reason="offline") from None
     except errors.EntryNotFoundError:
         raise SourceError(f"hub:{repo_id} has no config.json: nothing to build it from", reason="no config") from None
@@ -170,7 +172,7 @@ def _unreachable(error: Exception) -> str:
     return f"{constants.ENDPOINT} cannot be reached: {_line(error.__cause__ or error)}"
 
 
-def _refusal(error: Exception) -> str:
+def _refusal(error: BaseException) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
         return f"access denied (HTTP {status}): set HF_TOKEN or run 'hf auth login'"
