@@ -379,7 +379,8 @@ _RENAMED = {
     "celu": "elu", "rrelu": "leaky_relu", "leaky_relu": "leaky_relu", "log2": "log", "log10": "log", "log1p": "log", "expm1": "exp",
     "exp2": "exp", "log_sigmoid": "softplus", "log_sigmoid_forward": "softplus", "softsign": "softsign", "erfinv": "erf",
     "erfc": "erf", "tan": "sin", "arctan": "tanh", "atan": "tanh", "atan2": "tanh", "asin": "sin", "acos": "cos", "sinh": "exp",
-    "cosh": "exp", "asinh": "log", "special_i1": "exp", "i0": "exp", "special_expit": "sigmoid", "special_logit": "log", "logit": "log", "atanh": "log", "arctanh": "log", "angle": "complex", "sinc": "sin",
+    "cosh": "exp", "asinh": "log", "special_i1": "exp", "i0": "exp", "special_expit": "sigmoid",
+    "special_logit": "log", "logit": "log", "atanh": "log", "arctanh": "log", "angle": "complex", "sinc": "sin",
     "softmax": "softmax", "_softmax": "softmax", "_safe_softmax": "softmax", "special_softmax": "softmax",
     "log_softmax": "log_softmax", "_log_softmax": "log_softmax", "floor": "round", "ceil": "round", "trunc": "round", "fix": "round",
     "frac": "round", "sgn": "sign", "round": "round", "negative": "neg", "absolute": "abs", "heaviside": "sign", "argmin": "argmax",
@@ -504,7 +505,8 @@ def _where(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
 
 @handles("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
          "bitwise_not", "isnan", "isinf", "isfinite", "any", "all", "isin", "greater", "less", "greater_equal", "less_equal", "not_equal",
-         "bitwise_left_shift", "bitwise_right_shift", "_is_all_true", "__ior__", "__iand__", "__ixor__", "__xor__", "_is_any_true", "nonzero", "unique_consecutive", "histc", "bincount", "is_nonzero", "equal", "isneginf",
+         "bitwise_left_shift", "bitwise_right_shift", "_is_all_true",
+         "__ior__", "__iand__", "__ixor__", "__xor__", "_is_any_true", "nonzero", "unique_consecutive", "histc", "bincount", "is_nonzero", "equal", "isneginf",
          "isposinf", "signbit", "isclose", "allclose", "count_nonzero", "nonzero_numpy", "_unique2", "argwhere")  # fmt: skip
 def _compare(r: Recorder, name: str, args: Args, outs: list[Ref]) -> Result:
     if not outs:
