@@ -173,7 +173,7 @@ SCRIPT = textwrap.dedent("""
     import os, sys, time
     from netatlas.execution.base import EXECUTORS
     def nap(item):
-        print("worker", os.getpid(), flush=True)
+        os.write(1, f"worker {os.getpid()}\\n".encode())  # one write: lines of two workers never interleave
         time.sleep(600)
     if __name__ == "__main__":
         try:
