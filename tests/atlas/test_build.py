@@ -234,7 +234,9 @@ def test_full_disk_ends_the_build_and_keeps_the_rest(path: Path, monkeypatch: py
 
 
 SCRIPT = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background passes SIGINT on as ignored
 sys.path.insert(0, {folder!r})
 import test_build
 from netatlas.atlas.build import build
