@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 STORED = ("wl",)
 """Encoders whose vectors every atlas carries."""
 
+DEFAULT = STORED[0]
+"""The encoder that likeness is computed with."""
+
 COST_WEIGHT = 0.15
 """Share of parameters and MACs in likeness: enough to put vit_tiny before vit_huge beside vit_small, whose operators are the same,
 and too little to put another design of the same size first."""
@@ -40,7 +43,7 @@ def with_vectors(entries: Iterable[Entry]) -> dict[str, dict[str, bytes]]:
     return found
 
 
-def likeness(atlas: Atlas, vector: bytes, facts: Mapping[str, Value], encoder: str = "wl") -> dict[str, float]:
+def likeness(atlas: Atlas, vector: bytes, facts: Mapping[str, Value], encoder: str = DEFAULT) -> dict[str, float]:
     """How alike every architecture of the atlas is to a network, by id, in [0, 1].
 
     The similarity of the vectors, with a share of `COST_WEIGHT` for the closeness of parameters and MACs where both are known.
@@ -73,7 +76,7 @@ def _closeness(value: Value | None, column: npt.NDArray[np.float64]) -> npt.NDAr
 def relatives(atlas: Atlas, entry: Entry, k: int = 5) -> list[tuple[str, float]]:
     """The ``k`` architectures most alike to an entry of the atlas, itself left out; empty when it has no vector."""
     owner = str(entry.facts.get("architecture", entry.id))
-    vector = atlas.vectors("wl").get(owner)
+    vector = atlas.vectors(DEFAULT).get(owner)
     if vector is None:
         return []
     scores = likeness(atlas, vector, entry.facts)
