@@ -86,12 +86,10 @@ _TABLE = (
         "count",
         "MAC",
         "multiply-accumulates of one forward pass at batch 1",
-        ("mac", "gmacs", "mult_adds", "madds"),
+        ("mac", "mult_adds", "madds"),
         "lower",
     ),
-    FactType(
-        "flops", "count", "FLOP", "floating point operations, two for each multiply-accumulate", ("flop", "gflops"), "lower"
-    ),
+    FactType("flops", "count", "FLOP", "floating point operations, two for each multiply-accumulate", ("flop",), "lower"),
     FactType(
         "activations",
         "count",

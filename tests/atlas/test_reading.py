@@ -374,3 +374,19 @@ def test_the_documentation_is_true(vocabulary):
     for line in readings:
         query, _, shown = line.partition(" -> ")
         assert " · ".join(read(query.strip(), vocabulary).chips) == shown.strip(), query
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("GFLOPs under 0.5", "flops < 500000000"),
+        ("gflops between 1 and 3", "flops >= 1000000000 and flops <= 3000000000"),
+        ("GMACs <= 2", "macs <= 2000000000"),
+        ("gmacs at most 2G", "macs <= 2000000000"),
+        ("networks with patches of 8 pixels below 50M parameters", "params < 50000000"),
+        ("recurrent alternatives to transformers", "has(recurrent) and not has(attention)"),
+        ("decoder-only transformers", "task = text-generation"),
+    ],
+)
+def test_units_that_stand_for_facts_and_other_turns_of_phrase(vocabulary, text, where):
+    assert str(read(text, vocabulary).where) == where

@@ -48,6 +48,10 @@ _QUALIFIERS = word_keys(
     "training|weighted|transformer|encoder|at|a|number of"
 )
 _UNIT_FACTS = {"MAC": "macs", "FLOP": "flops", "ms": "latency_ms", "%": "top1", "img/s": "gpu_throughput", "px": "input_size"}
+_SCALED = {
+    f"{scale.lower()}{unit}": f"{scale}{unit.rstrip('s').upper()}" for scale in "GMT" for unit in ("flop", "flops", "mac", "macs")
+}
+"""Units that stand for their fact: ``GFLOPs under 0.5``."""
 _EXACT = frozenset(("heads", "outputs", "input_size", "vocab", "year"))
 _APPROXIMATE = frozenset(("params", "macs", "flops", "activations"))
 _PICTURES = word_keys("image|picture|crop|input|photo|resolution|size|inputs")
@@ -192,6 +196,9 @@ class NumberReader:
             and FACTS[spelled].kind in ("count", "number")
         ):
             name, end = spelled, after
+        scaled = _SCALED.get(self._tokens[here].text.lower(), "") if here < len(self._tokens) else ""
+        if scaled and end <= here + 1:
+            name, end = _UNIT_FACTS[scaled[1:]], here + 1
         if not name:
             return None
         if self._is(end, _PER) and (over := phrase(self._measures, self._tokens, end + 1))[0]:
@@ -226,7 +233,14 @@ class NumberReader:
         if bounds.bare and self._measure_after(bounds.end)[0] not in ("", name):
             return None  # "accuracy 5M params": the number belongs to what follows
         again, end = phrase(self._measures, self._tokens, bounds.end)
-        return self._condition(name, replace(bounds, end=end) if again == name else bounds, first=True)
+        bounds = replace(bounds, end=end) if again == name else bounds
+        if scaled and all(
+            token.quantity is not None and not token.quantity.unit and not token.suffix for _, token in bounds.pairs
+        ):
+            bounds = self._mapped(
+                bounds, lambda value: value * {"G": 1e9, "M": 1e6, "T": 1e12}[scaled[0]], scaled[1:], mirror=False
+            )
+        return self._condition(name, bounds, first=True)
 
     def _further(self, at: int) -> Bounds | None:
         """A comparison and its number behind one or two words that say nothing: ``top-1 lies between``, ``memory usage under``."""
@@ -375,6 +389,8 @@ class NumberReader:
             return ("top1", "") if alone and not after_noun else ("", "")
         if unit == "%":
             return ("top1", "") if bounds.about == "top1" or (alone and not after_noun) else ("", "")
+        if unit == "px" and any(token.key.startswith("patch") for token in self._tokens[max(0, bounds.start - 3) : bounds.start]):
+            return "", ""  # patches of 8 pixels, not images
         if unit in _UNIT_FACTS:
             return _UNIT_FACTS[unit], ""
         if all(token.is_year for _, token in bounds.pairs) and (

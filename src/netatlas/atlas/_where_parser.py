@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from netatlas.atlas._where_lexer import Scanner
@@ -42,6 +43,10 @@ Unit = tuple[tuple[str, int], ...]
 """Powers of the units of the facts table, such as ``(("MAC", 1), ("ms", -1))``; ``()`` is a plain count."""
 
 
+_SCALED = re.compile(r"[kmgt](?:mac|flop)s?", re.IGNORECASE)
+"""Units people write where a fact belongs: ``gmacs < 2`` would mean two multiply-accumulates."""
+
+
 @dataclass(frozen=True)
 class _Value:
     """A term with its unit; ``None`` for numbers without one, which fit everything. ``quantity`` is set on literals."""
@@ -63,6 +68,9 @@ def parse(text: str) -> Expression:
     if parser.scanner.at < len(parser.scanner.text):
         raise parser.scanner.error(f"{parser.scanner.here()} does not belong here: 'and', 'or' or the end is needed")
     return found
+
+
+_SCALED = re.compile(r"[kmgt](?:mac|flop)s?", re.IGNORECASE)
 
 
 class _Parser:
@@ -144,6 +152,8 @@ class _Parser:
                 hint = ": it is not a number to compare with; known(...) asks whether a fact is known"
             elif word.lower() in ("has", "known"):
                 hint = ": its argument goes in parentheses, as in has(attention) or known(top1)"
+            elif _SCALED.fullmatch(word):
+                hint = f": it is a unit, write {'flops' if 'flop' in word.lower() else 'macs'} < 2 {word[:60]}"
             elif find_operator(word):
                 hint = f": has({word}) asks for an operator"
             raise self.scanner.error(f"unknown fact {word[:60]!r}{hint}", at)

@@ -209,8 +209,13 @@ class _Reader:
         return end
 
     def _alternative(self, at: int) -> int:
-        """``alternatives to ResNet-18``: another network is wanted, so its name is not searched for."""
+        """``alternatives to ResNet-18``: another network is wanted, so its name is not searched for; ``to transformers``: no attention."""
         start = self._phrase(ALTERNATIVES, at)[1]
+        if start > at and not self._family_at(self._skip(start, DETERMINERS))[0]:
+            item, stop = self._excluded(start)
+            if isinstance(item, Has):
+                self._conditions.append(Not(item))
+                return stop
         end = self._named_end(self._skip(start, DETERMINERS)) if start > at else at
         if end == at or end <= start:
             return at
