@@ -26,7 +26,9 @@ def check(name):
     architecture, *models = SOURCE.read(name)
     default = torchvision.models.get_model_weights(name).DEFAULT
     same = [m for m in models if m.facts["input_size"] == architecture.facts["input_size"]]
-    assert {architecture.facts["params"], architecture.facts["params"] - frozen(architecture)} & {m.facts["params"] for m in models}
+    assert {architecture.facts["params"], architecture.facts["params"] - frozen(architecture)} & {
+        m.facts["params"] for m in models
+    }
     published = {round(m.facts["macs"] / 1e9, 3) for m in same}
     if "rcnn" in name:  # the second stage costs what the first proposes: with random weights nothing, published with 1,000 boxes
         assert architecture.facts["macs"] / 1e9 <= max(published) + 0.001

@@ -27,7 +27,7 @@ QUICK = {
     "clip": ("CLIPModel", "zero-shot-image-classification", ("image", "text"), "input_ids", (1, 77)),
     "lxmert": (None, None, ("text", "image"), "visual_feats", (1, 36, 2048)),
 }
-SLOW = ("bert", "detr", "llava", "qwen2_vl", "mamba2", "mixtral", "qwen3_5", "autoformer", "dac", "gemma3", "mllama", "siglip2")
+SLOW = ("bert", "detr", "llava", "qwen2_vl", "mamba2", "mixtral", "qwen3_5", "dac", "gemma3", "mllama", "siglip2")
 
 
 def run(name):
@@ -82,6 +82,12 @@ def test_specimen_exports(name):
     with torch.no_grad():
         program = torch.export.export(specimen.module, tuple(specimen.args), dict(specimen.kwargs), strict=False)
     assert any(n.op == "call_function" for n in program.graph.nodes)
+
+
+def test_what_does_not_export_is_traced_by_running_it():
+    architecture = source.TransformersSource().read("autoformer")[0]
+    assert architecture.facts["traced_by"] == "dispatch"
+    assert architecture.facts["unknown_ops"] == 0
 
 
 def test_facts_of_a_language_model_come_from_its_configuration():
