@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.find import Hits
+    from netatlas.atlas.map import Map
     from netatlas.graph.graph import Graph
 
 _open: dict[tuple[str, ...], Atlas] = {}
@@ -94,6 +95,19 @@ def show(target: str, *, path: str | Path | None = None) -> Card:
 def compare(*ids: str, path: str | Path | None = None) -> Comparison:
     """Two or more entries side by side: facts, the best of each, and the operators and forms that differ."""
     return atlas(path).compare(*ids)
+
+
+def map(*, where: str | None = None, color: str = "family", path: str | Path | None = None) -> Map:
+    """Every architecture as a point in the plane, near what it resembles: ``netatlas.map().to_html()`` is an interactive page.
+
+    Args:
+        where: Constraints; what satisfies them stands out.
+        color: Fact the page colours by at first.
+        path: The user's atlas.
+    """
+    from netatlas.atlas.map import draw_map
+
+    return draw_map(atlas(path), where=where, color=color)
 
 
 def facts(*, path: str | Path | None = None) -> dict[str, tuple[FactType, Mapping[str, int]]]:

@@ -30,13 +30,13 @@ class Atlas:
     Args:
         layers: Stores, uppermost first.
         writable: Where the uppermost layer is or will be written.
-        cache: Folder for derived indexes.
+        cache: Folder for derived indexes and layouts.
     """
 
     def __init__(self, layers: Sequence[Store], writable: Path, cache: Path) -> None:
         self._layers = tuple(layers)
         self.writable = writable
-        self._cache = cache
+        self.cache = cache
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, starter: bool = True, cache: str | Path | None = None) -> Atlas:
@@ -62,7 +62,7 @@ class Atlas:
     @cached_property
     def derived(self) -> Derived:
         """Indexes over all layers, from the cache or built now."""
-        return open_derived([layer.stamp() for layer in self._layers], self.rows(), self._cache)
+        return open_derived([layer.stamp() for layer in self._layers], self.rows(), self.cache)
 
     def __len__(self) -> int:
         return len(self.derived.columns)
