@@ -48,6 +48,10 @@ _SPACED = frozenset((
     "percent", "pct", "fps",
 ))  # fmt: skip
 _LETTERS = frozenset("kKMGBT")
+SCALED = {
+    f"{scale.lower()}{unit}": f"{scale}{unit.rstrip('s').upper()}" for scale in "GMT" for unit in ("flop", "flops", "mac", "macs")
+}
+"""Units that stand for their fact: ``GFLOPs under 0.5``."""
 
 
 def unit_of(word: str, *, spaced: bool = False) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from netatlas.atlas._reading_amounts import SCALED
 from netatlas.atlas._reading_comparisons import MIRRORED, ORDERS, Comparisons, phrase, skip
-from netatlas.atlas._reading_tokens import Token
+from netatlas.atlas._reading_tokens import Token, same_scale
 from netatlas.atlas._where_nodes import And, Compare, Expression, Fact, Number, OneOf
 from netatlas.atlas._where_units import Quantity, read_quantity
 from netatlas.atlas._where_words import word_keys
@@ -48,10 +49,6 @@ _QUALIFIERS = word_keys(
     "training|weighted|transformer|encoder|at|a|number of"
 )
 _UNIT_FACTS = {"MAC": "macs", "FLOP": "flops", "ms": "latency_ms", "%": "top1", "img/s": "gpu_throughput", "px": "input_size"}
-_SCALED = {
-    f"{scale.lower()}{unit}": f"{scale}{unit.rstrip('s').upper()}" for scale in "GMT" for unit in ("flop", "flops", "mac", "macs")
-}
-"""Units that stand for their fact: ``GFLOPs under 0.5``."""
 _EXACT = frozenset(("heads", "outputs", "input_size", "vocab", "year"))
 _APPROXIMATE = frozenset(("params", "macs", "flops", "activations"))
 _PICTURES = word_keys("image|picture|crop|input|photo|resolution|size|inputs")
@@ -196,7 +193,7 @@ class NumberReader:
             and FACTS[spelled].kind in ("count", "number")
         ):
             name, end = spelled, after
-        scaled = _SCALED.get(self._tokens[here].text.lower(), "") if here < len(self._tokens) else ""
+        scaled = SCALED.get(self._tokens[here].text.lower(), "") if here < len(self._tokens) else ""
         if scaled and end <= here + 1:
             name, end = _UNIT_FACTS[scaled[1:]], here + 1
         if not name:
@@ -514,7 +511,7 @@ class NumberReader:
         number = self._numeric(here)
         if found.symbol not in ORDERS or number is None or found.symbol[0] == first.pairs[0][0][0]:
             return first
-        if found.about not in ("", first.about) or not _same_scale(number, first.pairs[0][1]):
+        if found.about not in ("", first.about) or not same_scale(number, first.pairs[0][1]):
             return first
         if after_fact and self._measure_after(here + 1)[0]:
             return first  # under 6M params and over 80 top-1: another thing is bounded
@@ -779,14 +776,6 @@ class NumberReader:
             copy.quantity = Quantity(change(token.quantity.value), unit, token.text)
             pairs.append((MIRRORED[symbol] if mirror else symbol, copy))
         return replace(bounds, pairs=tuple(pairs))
-
-
-def _same_scale(one: Token, other: Token) -> bool:
-    """Whether two numbers may bound one thing: the same unit, and a prefix such as M on both or on neither."""
-    assert one.quantity is not None, "only numbers have a scale"
-    assert other.quantity is not None, "only numbers have a scale"
-    # "at least 5M but at most 10M"; "over 80% and under 90%"
-    return one.quantity.unit == other.quantity.unit and bool(one.suffix) == bool(other.suffix)
 
 
 def _compared(name: str, symbol: str, token: Token, notes: list[str]) -> list[Expression]:

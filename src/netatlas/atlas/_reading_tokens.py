@@ -163,3 +163,11 @@ def _with_units(tokens: list[Token], text: str) -> Iterator[Token]:
                 if joined.quantity is not None:
                     token, at = joined, after + 1
         yield token
+
+
+def same_scale(one: Token, other: Token) -> bool:
+    """Whether two numbers may bound one thing: the same unit, and a prefix such as M on both or on neither."""
+    assert one.quantity is not None, "only numbers have a scale"
+    assert other.quantity is not None, "only numbers have a scale"
+    # "at least 5M but at most 10M"; "over 80% and under 90%"
+    return one.quantity.unit == other.quantity.unit and bool(one.suffix) == bool(other.suffix)
