@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netatlas.atlas import places
 from netatlas.atlas.atlas import Atlas
-from netatlas.errors import UnknownIdError
+from netatlas.errors import QueryError, UnknownIdError, did_you_mean
 from netatlas.facts import FACTS, FactType
 from netatlas.records import Entry, Evidence
 
@@ -49,7 +49,11 @@ def find(
     text: str = "",
     *,
     where: str | None = None,
-    like: str | Entry | nn.Module | None = None,
+    like: str | Entry | nn.Module | Sequence[str | Entry | nn.Module] | None = None,
+    unlike: str | Entry | nn.Module | Sequence[str | Entry | nn.Module] | None = None,
+    pattern: str | Sequence[str] | None = None,
+    contains: str | Entry | nn.Module | Sequence[str | Entry | nn.Module] | None = None,
+    exact_widths: bool = False,
     k: int = 10,
     sort: str | None = None,
     pareto: str | None = None,
@@ -62,7 +66,12 @@ def find(
     Args:
         text: What is wanted, in words: ``"small image classifier without attention, under 6M params, above 75% top-1"``.
         where: Constraints in the query language: ``"params < 6M and not has(attention)"``.
-        like: An example: an id, a file (``model.onnx``, ``weights.safetensors``), ``"pkg.module:callable"`` or a live module.
+        like: An example: an id, a file (``model.onnx``, ``weights.safetensors``), ``"pkg.module:callable"`` or a live module;
+            several to be like all of them.
+        unlike: Examples not to be like, given in the same ways.
+        pattern: Paths of operators to have: ``"conv[depthwise] -> norm -> act{1,2}"``, see docs/structure-search.md.
+        contains: Blocks to have, given like examples, or a module of an entry: ``"timm/resnet50#layer1.0"``.
+        exact_widths: Whether blocks have to have the same widths.
         k: At most this many hits.
         sort: A fact to order by, ``"-top1"`` for largest first.
         pareto: Facts, ``"top1,macs"``: only entries that no other matching entry beats in all of them.
@@ -75,8 +84,33 @@ def find(
         UnknownIdError: ``like`` names no entry.
     """
     opened = atlas(path)
-    example = resolve(like, opened) if like is not None else None
-    return opened.find(text, where=where, like=example, k=k, sort=sort, pareto=pareto, kind=kind, unknown=unknown)
+    return opened.find(
+        text, where=where, like=[resolve(x, opened) for x in _several(like)], unlike=[resolve(x, opened) for x in _several(unlike)],
+        pattern=pattern, contains=[_block(x, opened) for x in _several(contains)], exact_widths=exact_widths,
+        k=k, sort=sort, pareto=pareto, kind=kind, unknown=unknown,
+    )  # fmt: skip
+
+
+def _several(given: Any) -> list[Any]:
+    return list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
+
+
+def _block(target: str | Entry | nn.Module, opened: Atlas) -> tuple[str, Graph, str | None]:
+    """Name, graph and module path of a block.
+
+    Raises:
+        QueryError: The entry has no graph with wiring, or no module of that path.
+    """
+    name, _, scope = target.partition("#") if isinstance(target, str) else ("", "", "")
+    found = resolve(name or target, opened)
+    entry = opened.entry(found) if isinstance(found, str) else found
+    graph = opened.graph(found) if isinstance(found, str) else found.graph
+    if graph is None or entry.facts.get("traced_by") == "checkpoint":
+        raise QueryError(f"{name or entry.id} has no wiring that could be looked for: give a module, an ONNX file or an id")
+    known = {".".join(parts[:i]) for s in graph.scopes for parts in [s.path.split(".")] for i in range(1, len(parts) + 1)}
+    if scope and scope not in known:
+        raise QueryError(f"{entry.id} has no module {scope!r}{did_you_mean(scope, known)}")
+    return (target if isinstance(target, str) else entry.id), graph, scope or None
 
 
 def show(target: str, *, path: str | Path | None = None) -> Card:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.find import Hits
+    from netatlas.graph.pool import Pool
 
 
 class Atlas:
@@ -146,6 +147,12 @@ class Atlas:
         for layer in reversed(self._layers):
             found.update(layer.vectors(encoder))
         return found
+
+    def pools(self) -> list[Pool]:
+        """The graphs of every layer side by side, uppermost first; see `netatlas.atlas.pools.open_pools`."""
+        from netatlas.atlas.pools import open_pools
+
+        return open_pools(self._layers, self.cache)
 
     def find(self, text: str = "", **options: object) -> Hits:
         """Entries that match; see `netatlas.atlas.find.find`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from netatlas.atlas import structure
 from netatlas.atlas import where as language
 from netatlas.atlas.card import plain_facts
 from netatlas.atlas.columns import Columns
@@ -25,6 +26,7 @@ from netatlas.records import KINDS, Entry, Hit
 
 if TYPE_CHECKING:
     from netatlas.atlas.atlas import Atlas
+    from netatlas.graph.graph import Graph
 
 SHOWN = ("params", "macs", "top1", "family", "year")
 """Facts of the table, after which come those a query mentions."""
@@ -161,7 +163,11 @@ def find(
     text: str = "",
     *,
     where: str | None = None,
-    like: str | Entry | None = None,
+    like: str | Entry | Sequence[str | Entry] | None = None,
+    unlike: str | Entry | Sequence[str | Entry] | None = None,
+    pattern: str | Sequence[str] | None = None,
+    contains: Sequence[tuple[str, Graph, str | None]] = (),
+    exact_widths: bool = False,
     k: int = 10,
     sort: str | None = None,
     pareto: str | None = None,
@@ -174,7 +180,11 @@ def find(
         atlas: What is searched.
         text: What is wanted, in words; constraints in it are understood, applied and shown back.
         where: Further constraints in the query language.
-        like: An id of the atlas or an entry to be structurally alike to.
+        like: Ids of the atlas or entries to be structurally alike to; those that ``text`` names ("like resnet50") are added.
+        unlike: Ids or entries not to be alike to.
+        pattern: Paths of operators to have, see `netatlas.graph.patterns`.
+        contains: Blocks to have: name, graph and the dotted path of one of its modules (``None`` for all of it).
+        exact_widths: Whether blocks have to have the same widths.
         k: At most this many hits.
         sort: A fact to order by instead of relevance, ``-top1`` for largest first; entries without it come last.
         pareto: Facts, ``top1,macs``: only entries that none of the matching ones beats in all of them.
@@ -182,7 +192,8 @@ def find(
         unknown: Whether entries whose facts do not decide the constraints are dropped or kept.
 
     Raises:
-        QueryError: A constraint, fact, kind or option cannot be understood.
+        QueryError: A constraint, fact, kind, pattern or option cannot be understood.
+        GraphError: A block has no operator or too many.
         UnknownIdError: ``like`` names no entry.
     """
     if k < 0:
@@ -195,6 +206,8 @@ def find(
     if len(text) > LONGEST_TEXT:
         notes.append(f"only the first {LONGEST_TEXT:,} of {len(text):,} characters were read")
         text = text[:LONGEST_TEXT]
+    asked, named = text, structure.examples_in(text, atlas)
+    text = named.text
     reading = read(text, derived.vocabulary, lookup=_namer(derived), year=time.gmtime().tm_year)
     notes.extend(reading.notes)
     stated = [reading.where, language.parse(where) if where else None]
@@ -208,7 +221,13 @@ def find(
         mask &= truth.true if unknown == "drop" else truth.true | truth.unknown
         if where:
             why.extend(c for c in language.chips(language.parse(where)) if c not in why)
-    example = _example(atlas, like) if like is not None else None
+    why.extend(named.chips)
+    example = _examples(atlas, [*_several(like), *named.like], [*_several(unlike), *named.unlike])
+    built = structure.structural(atlas, _several(pattern), contains, exact_widths) if pattern or contains else None
+    if built is not None:
+        mask &= built.mask
+        why.extend(built.chips)
+        notes.extend(built.notes)
     scores, reasons, found = _score(derived, text, reading, mask, example, k)
     mask &= found
     if pareto:
@@ -217,10 +236,10 @@ def find(
     order = _order(columns, rows, scores, sort)
     chosen = [int(row) for row in order[:k]]
     names = _mentioned(constraint, sort, pareto)
-    hits = _hits(atlas, chosen, scores, reasons, names, example)
+    hits = _hits(atlas, chosen, scores, reasons, names, example, built)
     chips = tuple(dict.fromkeys([*why, *([f"kind = {wanted}"] if wanted == "model" else [])]))
     shown = tuple(dict.fromkeys([*SHOWN, *names]))
-    return Hits(text, str(constraint) if constraint is not None else "", chips, hits, len(rows), tuple(notes), shown)
+    return Hits(asked, str(constraint) if constraint is not None else "", chips, hits, len(rows), tuple(notes), shown)
 
 
 def _kind_mask(columns: Columns, kind: str) -> Mask:
@@ -272,20 +291,38 @@ def _unknown_notes(columns: Columns, constraint: language.Expression | None, mas
                 yield f"{name} is known for {known:,} of {total:,}: {_MEASURABLE.get(name, 'the others are left out')}"
 
 
+def _several(given: Any) -> list[Any]:
+    return [] if given is None else [given] if isinstance(given, (str, Entry)) else list(given)
+
+
+def _examples(atlas: Atlas, like: Sequence[str | Entry], unlike: Sequence[str | Entry]) -> _Example | None:
+    """All examples as one."""
+    if not (like or unlike):
+        return None
+    liked, unliked = [_example(atlas, item) for item in like], [_example(atlas, item) for item in unlike]
+    scores = structure.combined([e.scores for e in liked], [e.scores for e in unliked], len(atlas))
+    ops = frozenset.intersection(*(e.ops for e in liked)) if liked else frozenset()
+    return _Example(" and ".join(e.name for e in liked), scores, ops)
+
+
 def _example(atlas: Atlas, like: str | Entry) -> _Example:
-    from netatlas.atlas.vectors import encode, likeness
+    from netatlas.atlas.vectors import DEFAULT, encode, likeness
 
     entry = atlas.entry(like) if isinstance(like, str) else like
     owner = str(entry.facts.get("architecture", entry.id))
-    if isinstance(like, str):
-        vector = atlas.vectors("wl").get(owner)
-    else:
-        vector = encode(entry.graph)["wl"] if entry.graph is not None else None
-    if vector is None:
-        raise QueryError(f"{entry.id} has no graph, so nothing can be like it")
     columns = atlas.derived.columns
     scores = np.full(len(columns), -1.0)
-    for entry_id, score in likeness(atlas, vector, entry.facts).items():
+    if structure.is_shapes_only(entry) and (guessed := entry.graph or atlas.graph(entry.id)) is not None:
+        alike = structure.layer_likeness(atlas, guessed)
+    else:
+        if isinstance(like, str):
+            vector = atlas.vectors(DEFAULT).get(owner)
+        else:
+            vector = encode(entry.graph)[DEFAULT] if entry.graph is not None else None
+        if vector is None:
+            raise QueryError(f"{entry.id} has no graph, so nothing can be like it")
+        alike = likeness(atlas, vector, entry.facts)
+    for entry_id, score in alike.items():
         scores[columns.row[entry_id]] = score
     if isinstance(like, str) and owner in columns.row:
         scores[columns.row[owner]] = -1.0
@@ -467,7 +504,13 @@ def _mentioned(constraint: language.Expression | None, sort: str | None, pareto:
 
 
 def _hits(
-    atlas: Atlas, rows: Sequence[int], scores: Scores, reasons: Mapping[int, str], names: Sequence[str], example: _Example | None
+    atlas: Atlas,
+    rows: Sequence[int],
+    scores: Scores,
+    reasons: Mapping[int, str],
+    names: Sequence[str],
+    example: _Example | None,
+    built: structure.Structural | None,
 ) -> tuple[Hit, ...]:
     ids = [atlas.ids[row] for row in rows]
     facts, titles = atlas.facts(ids), atlas.titles(ids)
@@ -483,6 +526,8 @@ def _hits(
             why.insert(0, reasons[row])
         if example is not None:
             why.insert(0, _likeness(example, row, known.get("ops", ())))
+        if built is not None:
+            why[:0] = built.why(atlas.graph(entry_id))
         if "family" in known and not why:
             why.append(f"family {known['family']}")
         hits.append(
