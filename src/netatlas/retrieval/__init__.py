@@ -1,0 +1,1 @@
+"""Indexes: vectors to the nearest of them."""
