@@ -18,7 +18,7 @@ def test_every_fact_says_what_it_means():
 
 @pytest.mark.parametrize(
     ("word", "name"),
-    [("Parameters", "params"), ("GMACs", "macs"), ("top-1", "top1"), ("img-size", "input_size"), ("params", "params")],
+    [("Parameters", "params"), ("mult-adds", "macs"), ("top-1", "top1"), ("img-size", "input_size"), ("params", "params")],
 )
 def test_find_fact(word, name):
     assert find_fact(word).name == name
@@ -26,6 +26,11 @@ def test_find_fact(word, name):
 
 def test_unknown_fact():
     assert find_fact("parms") is None
+
+
+def test_a_scaled_unit_is_no_name_of_a_fact():
+    """``gmacs < 2`` would mean two multiply-accumulates."""
+    assert find_fact("gmacs") is find_fact("GFLOPs") is None
 
 
 @pytest.mark.parametrize(

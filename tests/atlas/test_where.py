@@ -560,3 +560,11 @@ def test_pareto_front_of_many_entries_across_blocks():
     for i in itertools.chain(np.flatnonzero(front)[:50], np.flatnonzero(~front)[:50]):
         dominated = ((points <= points[i]).all(axis=1) & (points < points[i]).any(axis=1)).any()
         assert front[i] == (not dominated)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("gmacs < 2", "it is a unit, write macs < 2 gmacs"), ("GFLOPs < 4", "write flops < 2 GFLOPs")]
+)
+def test_a_unit_in_the_place_of_a_fact_is_explained(text, said):
+    with pytest.raises(QueryError, match=said):
+        parse(text)
