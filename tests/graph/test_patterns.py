@@ -123,7 +123,7 @@ def test_many_graphs_are_counted_one_by_one():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("conv -> sofmax", "unknown operator 'sofmax': did you mean 'softmax'"),
+        ("conv -> sofmax", "unknown operator 'sofmax' at position 9 of 'conv -> sofmax': did you mean 'softmax'"),
         ("conv ->", "found 'the end'"),
         ("conv relu", "unexpected 'relu'"),
         ("conv[depthwize]", "did you mean 'depthwise'"),

@@ -32,6 +32,11 @@ def test_a_block_is_found_wherever_it_stands():
     assert sorted(min(p) for p in occurrences(pool_of(residual(4)), block(residual(1)))) == [1, 5, 9, 13]
 
 
+def test_an_edge_more_among_its_nodes_is_another_block():
+    inner = graph(["input", "conv", "batch_norm", "relu", "add"], [(0, 1), (1, 2), (2, 3), (3, 4), (1, 4)])
+    assert containing(Pool.of([("outer", residual(1)), ("inner", inner)]), block(residual(1))).found.tolist() == [True, False]
+
+
 def test_one_node_larger_than_any_graph_and_nothing():
     pool = Pool.of([("one", residual(1)), ("two", residual(2))])
     assert containing(pool, block(chain("input", "conv"))).found.tolist() == [True, True]

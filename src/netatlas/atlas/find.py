@@ -156,6 +156,7 @@ class _Example:
     name: str
     scores: Scores
     ops: frozenset[str]
+    said: str = "alike"
 
 
 def find(
@@ -302,7 +303,8 @@ def _examples(atlas: Atlas, like: Sequence[str | Entry], unlike: Sequence[str | 
     liked, unliked = [_example(atlas, item) for item in like], [_example(atlas, item) for item in unlike]
     scores = structure.combined([e.scores for e in liked], [e.scores for e in unliked], len(atlas))
     ops = frozenset.intersection(*(e.ops for e in liked)) if liked else frozenset()
-    return _Example(" and ".join(e.name for e in liked), scores, ops)
+    said = f"alike, unlike {', '.join(e.name for e in unliked)} counted" if unliked else "alike"
+    return _Example(" and ".join(e.name for e in liked), scores, ops, said)
 
 
 def _example(atlas: Atlas, like: str | Entry) -> _Example:
@@ -551,6 +553,5 @@ def _kind_of(atlas: Atlas, entry_id: str) -> str:
 def _likeness(example: _Example, row: int, ops: Any) -> str:
     shared = sorted(example.ops & set(ops if isinstance(ops, tuple) else ()))
     told = [name.replace("_", " ") for name in shared if name not in ("add", "mul", "linear", "conv")]
-    return (
-        f"{100 * example.scores[row]:.0f} % alike ({', '.join(told[:4])})" if told else f"{100 * example.scores[row]:.0f} % alike"
-    )
+    share = f"{100 * example.scores[row]:.0f} % {example.said}"
+    return f"{share} ({', '.join(told[:4])})" if told else share

@@ -228,9 +228,9 @@ class _Parser:
         self._at += 1
         return token
 
-    def error(self, message: str, at: int | None = None) -> QueryError:
+    def error(self, message: str, at: int | None = None, hint: str = "") -> QueryError:
         where = self.peek()[1] if at is None else at
-        return QueryError(f"pattern: {message} at position {where + 1} of {self.text!r}")
+        return QueryError(f"pattern: {message} at position {where + 1} of {self.text!r}{hint}")
 
     def pattern(self, depth: int) -> _Part:
         if depth > 20:
@@ -309,7 +309,7 @@ class _Parser:
 
     def operators(self, name: str, at: int) -> frozenset[int]:
         if name not in NAMES:
-            raise self.error(f"unknown operator {name!r}{did_you_mean(name, NAMES)};", at)
+            raise self.error(f"unknown operator {name!r}", at, did_you_mean(name, NAMES))
         self.fine |= name in ("matmul", "softmax")
         return CLASSES.get(name, frozenset({OP_ID.get(name, -1)}))
 
@@ -330,7 +330,7 @@ class _Parser:
             hint = (
                 did_you_mean(name, (*_NUMBERS, *_WORDS)) or f" (there are {', '.join((*_WORDS, *(f'{n}=' for n in _NUMBERS)))})"
             )
-            raise self.error(f"no attribute {words!r}{hint};", at)
+            raise self.error(f"no attribute {words!r}", at, hint)
         return Attribute(name, compare or "", int(value or 0), int(other) if other else None, bool(negated))
 
 
