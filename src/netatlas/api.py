@@ -101,11 +101,13 @@ def _block(target: str | Entry | nn.Module, opened: Atlas) -> tuple[str, Graph, 
     Raises:
         QueryError: The entry has no graph with wiring, or no module of that path.
     """
+    from netatlas.atlas.structure import is_shapes_only
+
     name, _, scope = target.partition("#") if isinstance(target, str) else ("", "", "")
     found = resolve(name or target, opened)
     entry = opened.entry(found) if isinstance(found, str) else found
     graph = opened.graph(found) if isinstance(found, str) else found.graph
-    if graph is None or entry.facts.get("traced_by") == "checkpoint":
+    if graph is None or is_shapes_only(entry):
         raise QueryError(f"{name or entry.id} has no wiring that could be looked for: give a module, an ONNX file or an id")
     known = {".".join(parts[:i]) for s in graph.scopes for parts in [s.path.split(".")] for i in range(1, len(parts) + 1)}
     if scope and scope not in known:

@@ -231,12 +231,8 @@ class NumberReader:
             return None  # "accuracy 5M params": the number belongs to what follows
         again, end = phrase(self._measures, self._tokens, bounds.end)
         bounds = replace(bounds, end=end) if again == name else bounds
-        if scaled and all(
-            token.quantity is not None and not token.quantity.unit and not token.suffix for _, token in bounds.pairs
-        ):
-            bounds = self._mapped(
-                bounds, lambda value: value * {"G": 1e9, "M": 1e6, "T": 1e12}[scaled[0]], scaled[1:], mirror=False
-            )
+        if scaled:
+            bounds = replace(bounds, pairs=tuple((symbol, _in_unit(token, scaled)) for symbol, token in bounds.pairs))
         return self._condition(name, bounds, first=True)
 
     def _further(self, at: int) -> Bounds | None:
@@ -776,6 +772,15 @@ class NumberReader:
             copy.quantity = Quantity(change(token.quantity.value), unit, token.text)
             pairs.append((MIRRORED[symbol] if mirror else symbol, copy))
         return replace(bounds, pairs=tuple(pairs))
+
+
+def _in_unit(token: Token, unit: str) -> Token:
+    """A bare number in a unit such as ``GFLOP``; a number that has a unit or a scale of its own as it is."""
+    if token.suffix or (token.quantity is not None and token.quantity.unit):
+        return token
+    copy = Token("number", token.text, token.start)
+    copy.digits, copy.suffix, copy.quantity = token.digits, token.suffix, read_quantity(token.digits, unit)
+    return copy
 
 
 def _compared(name: str, symbol: str, token: Token, notes: list[str]) -> list[Expression]:

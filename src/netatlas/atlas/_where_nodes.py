@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
@@ -46,16 +47,16 @@ class Truth:
         return ~(self.true | self.unknown)
 
 
-class Term:
+class Term(ABC):
     """A number for each entry: a literal, a fact, or arithmetic on them."""
 
+    @abstractmethod
     def values(self, columns: Columns) -> Numbers:
         """``(m,)`` or scalar float64, NaN or infinite where unknown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def facts(self) -> Iterator[str]:
         """The facts it reads."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,16 @@ class Negative(Term):
         return f"-{self.term}" if isinstance(self.term, Fact) else f"-({self.term})"
 
 
-class Expression:
+class Expression(ABC):
     """A condition on facts. ``str`` gives its canonical text, which parses to an equal expression."""
 
+    @abstractmethod
     def evaluate(self, columns: Columns) -> Truth:
         """Where the condition holds, and where a fact that is not known leaves it open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def facts(self) -> Iterator[str]:
         """The facts it reads, in order of appearance, possibly more than once."""
-        raise NotImplementedError
 
     def warnings(self, columns: Columns) -> list[str]:
         """Remarks on values that no entry has, one line each."""
