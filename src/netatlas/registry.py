@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from netatlas.errors import ConfigError, did_you_mean
+from netatlas.errors import ConfigError, MissingExtraError, did_you_mean
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,16 +78,25 @@ class Registry(Generic[T]):
 
         Raises:
             ConfigError: No component has that name.
+            MissingExtraError: It needs torch, which is not installed.
         """
         if name not in self._makers:
             if name in self._files():
-                importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
+                self._import(name)
             elif name in (plugins := self._plugins()):
                 self._makers.setdefault(name, plugins[name].load())
         if name not in self._makers:
             known = ", ".join(self)
             raise ConfigError(f"no {self.kind} named {name!r} (there are: {known}){did_you_mean(name, self)}")
         return self._makers[name]
+
+    def _import(self, name: str) -> None:
+        try:
+            importlib.import_module(f"{self._package}.{name.replace('-', '_')}")
+        except ModuleNotFoundError as error:
+            if error.name in ("torch", "jaxtyping"):
+                raise MissingExtraError(f"{name} ({self.kind})", "torch") from error
+            raise
 
     def _files(self) -> set[str]:
         spec = importlib.util.find_spec(self._package)
