@@ -1,0 +1,1 @@
+"""Losses and loops: they know modules and batches, not architectures."""
