@@ -27,4 +27,18 @@ class Encoder(ABC):
         """Similarity of ``query`` to each of ``m`` stored vectors, ``(m,)`` in [0, 1]; 1 for equal vectors."""
 
 
+class Trainable(Encoder):
+    """An encoder that learns from graphs whose families are known."""
+
+    @abstractmethod
+    def fit(self, graphs: Sequence[Graph], groups: Sequence[str], *, seed: int) -> None:
+        """Learn, from the beginning each time; the same graphs, groups and seed give the same vectors.
+
+        Args:
+            graphs: Training graphs.
+            groups: Family of each.
+            seed: Of everything random.
+        """
+
+
 ENCODERS: Registry[Encoder] = Registry("encoders", "netatlas.encoders")

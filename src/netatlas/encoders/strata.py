@@ -13,7 +13,7 @@ import numpy.typing as npt
 from netatlas.encoders._strata_features import CHANNELS, HASH_BITS, features
 from netatlas.encoders._strata_fit import fit_weights
 from netatlas.encoders._strata_view import STAGES, costs, layers, profile, stages
-from netatlas.encoders.base import ENCODERS, Encoder
+from netatlas.encoders.base import ENCODERS, Trainable
 from netatlas.errors import ConfigError
 from netatlas.graph.graph import Graph
 
@@ -62,7 +62,7 @@ class Weights:
 
 
 @ENCODERS.register("strata")
-class Strata(Encoder):
+class Strata(Trainable):
     """Overlap of bags, paths and neighbourhoods in four vocabularies, of stages, work and costs, fused by learned weights.
 
     A graph is freed of what only tells who wrote it (views, constants, fused or separate projections); every channel of

@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from netatlas.encoders.base import ENCODERS, Encoder
-from netatlas.errors import ConfigError
+from netatlas.errors import ConfigError, did_you_mean
+from netatlas.graph.coarse import coarse
 from netatlas.graph.graph import Graph
 from netatlas.graph.ops import ATTRIBUTE_COLUMN
+
+VOCABULARIES, WEIGHTINGS = ("operators", "coarse"), ("log", "binary")
 
 _FEATURE = np.dtype([("label", "<u4"), ("count", "<u2")])
 
@@ -29,27 +32,30 @@ class WLHistogram(Encoder):
 
     Args:
         rounds: Refinements after the first labels.
+        vocabulary: ``operators`` as above, or ``coarse``: the twelve classes of `graph.coarse`, everything else bridged.
+        weighting: ``log`` as above, or ``binary``: a label counts once, however often it occurs.
 
     Raises:
-        ConfigError: ``rounds`` is negative.
+        ConfigError: ``rounds`` is negative, or a name is unknown.
     """
 
     name = "wl"
 
-    def __init__(self, *, rounds: int = 2) -> None:
+    def __init__(self, *, rounds: int = 2, vocabulary: str = "operators", weighting: str = "log") -> None:
         if rounds < 0:
             raise ConfigError(f"wl: rounds must be 0 or more, got {rounds}")
-        self.rounds = rounds
+        for what, value, allowed in (("vocabulary", vocabulary, VOCABULARIES), ("weighting", weighting, WEIGHTINGS)):
+            if value not in allowed:
+                raise ConfigError(f"wl: no {what} {value!r} (there are: {', '.join(allowed)}){did_you_mean(value, allowed)}")
+        self.rounds, self.vocabulary, self.weighting = rounds, vocabulary, weighting
 
     def encode(self, graph: Graph) -> bytes:
         counts: Counter[int] = Counter()
-        labels = _first_labels(graph)
+        labels, inputs, consumers = _coarse_view(graph) if self.vocabulary == "coarse" else _view(graph)
         counts.update(labels)
         for _ in range(self.rounds):
             labels = [
-                _hash(
-                    label, *sorted(labels[i] for i in graph.inputs[node]), -1, *sorted(labels[i] for i in graph.consumers[node])
-                )
+                _hash(label, *sorted(labels[i] for i in inputs[node]), -1, *sorted(labels[i] for i in consumers[node]))
                 for node, label in enumerate(labels)
             ]
             counts.update(labels)
@@ -59,23 +65,42 @@ class WLHistogram(Encoder):
     def similarities(self, query: bytes, vectors: Sequence[bytes]) -> npt.NDArray[np.float64]:
         asked = np.frombuffer(query, dtype=_FEATURE)
         sizes = np.array([len(v) // _FEATURE.itemsize for v in vectors], dtype=np.int64)
-        if not len(vectors) or not sizes.sum():
-            return np.zeros(len(vectors))
+        if not len(vectors):
+            return np.zeros(0)
         every = np.frombuffer(b"".join(vectors), dtype=_FEATURE)
-        weights = np.log1p(every["count"].astype(np.float64))
+        weights, ours = self._weights(every["count"]), self._weights(asked["count"])
         place = np.searchsorted(asked["label"], every["label"]).clip(max=max(len(asked) - 1, 0))
         known = asked["label"][place] == every["label"] if len(asked) else np.zeros(len(every), dtype=bool)
-        products = np.where(known, weights * np.log1p(asked["count"].astype(np.float64))[place] if len(asked) else 0.0, 0.0)
+        products = np.where(known, weights * ours[place] if len(asked) else 0.0, 0.0)
         starts = np.concatenate([[0], np.cumsum(sizes)])
         dots, norms = (_segment_sums(x, starts) for x in (products, weights**2))
-        scale = np.sqrt(norms * float((np.log1p(asked["count"].astype(np.float64)) ** 2).sum()))
-        return np.divide(dots, scale, out=np.zeros(len(vectors)), where=scale > 0).clip(0.0, 1.0)
+        scale = np.sqrt(norms * float((ours**2).sum()))
+        alike = np.divide(dots, scale, out=np.zeros(len(vectors)), where=scale > 0).clip(0.0, 1.0)
+        return np.where((sizes == 0) & (len(asked) == 0), 1.0, alike)  # two graphs of nothing coarse are the same
+
+    def _weights(self, counts: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+        return np.ones(len(counts)) if self.weighting == "binary" else np.log1p(counts.astype(np.float64))
 
 
 def _segment_sums(values: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Sum of ``values[starts[i]:starts[i + 1]]`` for every i, empty segments included."""
     running = np.concatenate([[0.0], np.cumsum(values)])
     return np.asarray(running[starts[1:]] - running[starts[:-1]])
+
+
+def _view(graph: Graph) -> tuple[list[int], Sequence[Sequence[int]], Sequence[Sequence[int]]]:
+    """First labels, producers and consumers of every node."""
+    return _first_labels(graph), graph.inputs, graph.consumers
+
+
+def _coarse_view(graph: Graph) -> tuple[list[int], Sequence[Sequence[int]], Sequence[Sequence[int]]]:
+    seen = coarse(graph)
+    inputs: list[list[int]] = [[] for _ in range(len(seen))]
+    consumers: list[list[int]] = [[] for _ in range(len(seen))]
+    for source, target in seen.edges.tolist():
+        inputs[target].append(source)
+        consumers[source].append(target)
+    return [_hash(label) for label in seen.label.tolist()], inputs, consumers
 
 
 def _first_labels(graph: Graph) -> list[int]:
