@@ -13,7 +13,8 @@ INK = {
 FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
 
 
-def _mixed(colour: str, ground: str, share: float) -> str:
+def mixed(colour: str, ground: str, share: float) -> str:
+    """``share`` of one colour over another."""
     a, b = (tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in (colour, ground))
     return "#" + "".join(f"{round(x * share + y * (1 - share)):02x}" for x, y in zip(a, b, strict=True))
 
@@ -45,7 +46,7 @@ def _rules(ground: str, text: str, quiet: str, card: str, line: str, lighter: fl
         f".netatlas .badge{{fill:{quiet}}}.netatlas .times{{fill:{ground}}}",
     ]
     for family, ink in INK.items():
-        stroke = _mixed("#ffffff", ink, lighter)
+        stroke = mixed("#ffffff", ink, lighter)
         share = {"arithmetic": 0.0, "more": 0.0, "unknown": 0.0, "block": 0.12}.get(family, tint)
-        rules.append(f".netatlas .{family}>.box{{fill:{_mixed(ink, ground, share)};stroke:{stroke}}}")
+        rules.append(f".netatlas .{family}>.box{{fill:{mixed(ink, ground, share)};stroke:{stroke}}}")
     return "".join(rules)

@@ -53,6 +53,7 @@ class Block:
         shape_out: Output shape of its last node that is read outside, or of its last node.
         parallel: Whether the copies stand side by side instead of feeding one another.
         varies: How other copies differ from ``pattern``, in words; ``""`` when they do not.
+        copies: The nodes of every copy, in order; empty unless ``repeat`` is above 1.
     """
 
     label: str
@@ -68,6 +69,7 @@ class Block:
     shape_out: tuple[int, ...] = ()
     parallel: bool = False
     varies: str = ""
+    copies: tuple[tuple[int, ...], ...] = ()
 
     @property
     def is_operator(self) -> bool:
@@ -338,7 +340,8 @@ class _Builder:
             cls, path, children, inner_nodes = "", first[0].path.rpartition(".")[0], tuple(self._collapse(flat)), sizes[chosen]
         made = self._make(label, cls, path, nodes, inner_nodes, children)
         feeds = [not set(a).isdisjoint(x for i in b for x in self.inputs[i]) for a, b in pairwise(sizes)]
-        return replace(made, repeat=len(copies), parallel=not any(feeds), varies=_varies(made_of, len(set(signs)) == 1, chosen))
+        varies = _varies(made_of, len(set(signs)) == 1, chosen)
+        return replace(made, repeat=len(copies), parallel=not any(feeds), varies=varies, copies=tuple(sizes))
 
     def _sign(self, nodes: Sequence[int]) -> int:
         """A number that is equal for parts that are built exactly alike: operators, attributes, shapes and wiring."""

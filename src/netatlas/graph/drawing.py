@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
 from netatlas.graph._drawing_labels import Words, fit, macs_text, params_text, shape_text, text_width
 from netatlas.graph._drawing_layout import Place
 from netatlas.graph._drawing_rows import Row, plan_rows
 from netatlas.graph._drawing_style import style
+from netatlas.graph._drawing_svg import clean, number, ranges, rect, xml
 from netatlas.graph._drawing_units import DETAIL, HIGH, TITLE, Unit, detail_width, tag_width, tooltip
 from netatlas.graph.blocks import structure
 from netatlas.graph.graph import Graph
@@ -18,7 +18,6 @@ from netatlas.graph.ops import FAMILIES
 _MARGIN, _PAD, _HEAD, _BETWEEN, _TRACK = 24.0, 16.0, 30.0, 30.0, 11.0
 _NARROWEST = 620.0
 _MOST_TRACKS = 10
-_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
 def draw(graph: Graph, title: str = "", subtitle: str = "") -> str:
@@ -59,12 +58,12 @@ class _Sheet:
         y = self._outputs(y)
         y = self._legend(y + 14, body)
         full, tall = round(body + 2 * _MARGIN), round(y + _MARGIN)
-        label = quoteattr(_clean(self.title or "operator graph"))
+        label = quoteattr(clean(self.title or "operator graph"))
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="netatlas" role="img" aria-label={label} '
             f'width="{full}" height="{tall}" viewBox="0 0 {full} {tall}">'
             f'<style>{style()}</style><rect class="ground" width="{full}" height="{tall}"/>'
-            f'<g transform="translate({_n(_MARGIN)} 0)">{"".join(self.out)}</g></svg>\n'
+            f'<g transform="translate({number(_MARGIN)} 0)">{"".join(self.out)}</g></svg>\n'
         )
 
     def _title_width(self) -> float:
@@ -91,8 +90,8 @@ class _Sheet:
             shape = shape_text(self.words.shapes[node], "×")
             text = f"{name}  {shape}" if shape else name
             w = text_width(text, TITLE) + 22
-            self.out.append(f'<g class="unit source" data-node="{node}"><title>{_xml(f"{name}, output {shape}")}</title>')
-            self.out.append(f'<rect class="box" x="{_n(x)}" y="{_n(y)}" width="{_n(w)}" height="24" rx="12"/>')
+            self.out.append(f'<g class="unit source" data-node="{node}"><title>{xml(f"{name}, output {shape}")}</title>')
+            self.out.append(f'<rect class="box" x="{number(x)}" y="{number(y)}" width="{number(w)}" height="24" rx="12"/>')
             self._text(x + w / 2, y + 16, text, "middle")
             self.out.append("</g>")
             x += w + 12
@@ -125,7 +124,7 @@ class _Sheet:
             w = text_width(name, 10) + 32
             if x + w > width and x:
                 x, y = 0.0, y + 18
-            self.out.append(f'<g class="key {family}" data-family="{family}">{_rect("box", x, y, 14, 10, 2)}')
+            self.out.append(f'<g class="key {family}" data-family="{family}">{rect("box", x, y, 14, 10, 2)}')
             self._text(x + 19, y + 9, name, "port")
             self.out.append("</g>")
             x += w
@@ -228,33 +227,33 @@ class _Sheet:
         down = 1 if y1 > y0 else -1
         start = x + (6 if row.block.repeat > 1 else 0)
         shape = shape_text(self.words.shapes[node], "×")
-        self.out.append(f'<g class="link" data-node="{node}"><title>{_xml(f"{row.block.label} {shape}".strip())}</title>')
+        self.out.append(f'<g class="link" data-node="{node}"><title>{xml(f"{row.block.label} {shape}".strip())}</title>')
         self.out.append(
-            f'<path class="wire skip" d="M{_n(start)} {_n(y0)}H{_n(far - r)}Q{_n(far)} {_n(y0)} {_n(far)} {_n(y0 + down * r)}'
-            f'V{_n(y1 - down * r)}Q{_n(far)} {_n(y1)} {_n(far - r)} {_n(y1)}H{_n(x + 5)}"/>'
+            f'<path class="wire skip" d="M{number(start)} {number(y0)}H{number(far - r)}Q{number(far)} {number(y0)} {number(far)} {number(y0 + down * r)}'
+            f'V{number(y1 - down * r)}Q{number(far)} {number(y1)} {number(far - r)} {number(y1)}H{number(x + 5)}"/>'
         )
-        self.out.append(f'<path class="tip" d="M{_n(x)} {_n(y1)}l6 -3v6z"/></g>')
+        self.out.append(f'<path class="tip" d="M{number(x)} {number(y1)}l6 -3v6z"/></g>')
 
     def _row(self, row: Row, x: float, y: float, width: float) -> float:
         block = row.block
         second = self._needs_second_line(row, width)
         head = 7.0 if (beside := self._beside(row)) else _HEAD + (14 if second else 0)
         self.out.append(
-            f'<g class="row" data-node="{_ranges(block.nodes)}" data-path={quoteattr(_clean(block.path))} '
+            f'<g class="row" data-node="{ranges(block.nodes)}" data-path={quoteattr(clean(block.path))} '
             f'data-repeat="{block.repeat}">'
         )
-        self.out.append(f"<title>{_xml(self._row_title(row))}</title>")
+        self.out.append(f"<title>{xml(self._row_title(row))}</title>")
         if row.rows:
             mark = len(self.out)
             links = self._links(row.rows)
             bottom = self._stack(row.rows, links, x + _PAD, y + head, width - 2 * _PAD, is_top=False) + _PAD
-            self.out.insert(mark, _rect("holder", x, y, width, bottom - y, 10))
+            self.out.insert(mark, rect("holder", x, y, width, bottom - y, 10))
         else:
             assert row.layout is not None
             bottom = y + (HIGH + 14 if beside else head + row.layout.height + _PAD - 2)
             if block.repeat > 1:
-                self.out += [_rect("card", x + d, y + d, width, bottom - y, 8) for d in (6, 3)]
-            self.out.append(_rect("card", x, y, width, bottom - y, 8))
+                self.out += [rect("card", x + d, y + d, width, bottom - y, 8) for d in (6, 3)]
+            self.out.append(rect("card", x, y, width, bottom - y, 8))
             self._panel(row, x + (beside or _PAD), y + head + ((HIGH - row.layout.height) / 2 if beside else 0))
         self._head(row, x, y + (11 if beside else 0), width, second)
         self.out.append("</g>")
@@ -299,7 +298,7 @@ class _Sheet:
         self._text(left, base, label, "label")
         left += text_width(label, 12.5, bold=True) + 8
         if badge:
-            self.out.append(_rect("badge", left, base - 12.5, badge, 16, 8))
+            self.out.append(rect("badge", left, base - 12.5, badge, 16, 8))
             self._text(left + badge / 2, base - 0.5, f"× {block.repeat}", "times middle")
             left += badge + 8
         if block.cls and not block.is_operator:
@@ -319,12 +318,12 @@ class _Sheet:
         plan, boxes = row.layout, row.panel
         assert plan is not None
         assert boxes is not None
-        self.out.append(f'<g transform="translate({_n(x + 8)} {_n(y)})">')
+        self.out.append(f'<g transform="translate({number(x + 8)} {number(y)})">')
         for data, tip_x, tip_y, way, is_skip in plan.paths:
             self.out.append(f'<path class="wire{" skip" if is_skip else ""}" d="{data}"/>')
             tip = "l-6 -3v6z" if way == "r" else "l-3 -6h6z"
-            self.out.append(f'<path class="tip" d="M{_n(tip_x)} {_n(tip_y)}{tip}"/>')
-        self.out += [f'<circle class="dot" cx="{_n(a)}" cy="{_n(b)}" r="1.8"/>' for a, b in plan.dots]
+            self.out.append(f'<path class="tip" d="M{number(tip_x)} {number(tip_y)}{tip}"/>')
+        self.out += [f'<circle class="dot" cx="{number(a)}" cy="{number(b)}" r="1.8"/>' for a, b in plan.dots]
         for name, px, py in plan.ports:
             self._text(px - 2, py + 3.5, name, "port")
         for unit, place in zip(boxes.units, plan.places, strict=True):
@@ -333,11 +332,11 @@ class _Sheet:
 
     def _unit(self, unit: Unit, at: Place) -> None:
         self.families.update({unit.family, *(family for _, family in unit.tags)})
-        nodes, path = _ranges(unit.nodes), quoteattr(_clean(unit.path))
+        nodes, path = ranges(unit.nodes), quoteattr(clean(unit.path))
         self.out.append(f'<g class="unit {unit.kind} {unit.family}" data-node="{nodes}" data-path={path}>')
-        self.out.append(f"<title>{_xml(tooltip(self.words, unit))}</title>")
+        self.out.append(f"<title>{xml(tooltip(self.words, unit))}</title>")
         radius = at.h / 2 if unit.kind == "sign" else 12 if unit.kind == "gate" else 5
-        self.out.append(_rect("box", at.x, at.y, at.w, at.h, radius))
+        self.out.append(rect("box", at.x, at.y, at.w, at.h, radius))
         middle = at.x + at.w / 2
         if unit.kind == "sign":
             self._text(middle, at.middle + 5, unit.title, "middle")
@@ -355,48 +354,16 @@ class _Sheet:
             x += text_width(unit.detail, DETAIL) + 3
         for text, family in unit.tags:
             w = tag_width(text)
-            self.out.append(f'<g class="tag {family}">{_rect("box", x, base - 9.5, w, 12.5, 3)}')
+            self.out.append(f'<g class="tag {family}">{rect("box", x, base - 9.5, w, 12.5, 3)}')
             self._text(x + w / 2, base - 0.2, text, "middle")
             self.out.append("</g>")
             x += w + 3
 
     def _text(self, x: float, y: float, text: str, cls: str) -> None:
         if text:
-            self.out.append(f'<text class="{cls}" x="{_n(x)}" y="{_n(y)}">{_xml(text)}</text>')
+            self.out.append(f'<text class="{cls}" x="{number(x)}" y="{number(y)}">{xml(text)}</text>')
 
     def _arrow(self, x: float, y0: float, y1: float) -> None:
         self.out.append(
-            f'<path class="wire" d="M{_n(x)} {_n(y0)}V{_n(y1)}"/><path class="tip" d="M{_n(x)} {_n(y1 + 6)}l-3.5 -7h7z"/>'
+            f'<path class="wire" d="M{number(x)} {number(y0)}V{number(y1)}"/><path class="tip" d="M{number(x)} {number(y1 + 6)}l-3.5 -7h7z"/>'
         )
-
-
-def _rect(cls: str, x: float, y: float, w: float, h: float, radius: float) -> str:
-    return f'<rect class="{cls}" x="{_n(x)}" y="{_n(y)}" width="{_n(w)}" height="{_n(h)}" rx="{_n(radius)}"/>'
-
-
-def _n(value: float) -> str:
-    """A coordinate with at most one decimal."""
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _clean(text: str) -> str:
-    """Text without characters that XML forbids."""
-    return _ILLEGAL.sub("", text)
-
-
-def _xml(text: str) -> str:
-    return escape(_clean(text))
-
-
-def _ranges(nodes: Sequence[int]) -> str:
-    """``(3, 4, 5, 9)`` as ``"3-5 9"``."""
-    parts: list[str] = []
-    start = before = -2
-    for i in (*sorted(nodes), -1):
-        if i == before + 1 and i >= 0:
-            before = i
-            continue
-        if start >= 0:
-            parts.append(f"{start}-{before}" if before > start else str(start))
-        start = before = i
-    return " ".join(parts)
