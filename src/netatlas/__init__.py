@@ -11,13 +11,29 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from netatlas.api import add, compare, facts, find, map, measure, remove, show, trace
+    from netatlas.api import add, compare, diff, explain, facts, find, map, measure, remove, show, trace
     from netatlas.atlas.atlas import Atlas
 
-_LAZY = dict.fromkeys(("add", "compare", "facts", "find", "map", "measure", "remove", "show", "trace"), "netatlas.api")
+_LAZY = dict.fromkeys(
+    ("add", "compare", "diff", "explain", "facts", "find", "map", "measure", "remove", "show", "trace"), "netatlas.api"
+)
 _LAZY["Atlas"] = "netatlas.atlas.atlas"
 
-__all__ = ["Atlas", "__version__", "add", "compare", "facts", "find", "map", "measure", "remove", "show", "trace"]
+__all__ = [
+    "Atlas",
+    "__version__",
+    "add",
+    "compare",
+    "diff",
+    "explain",
+    "facts",
+    "find",
+    "map",
+    "measure",
+    "remove",
+    "show",
+    "trace",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netatlas.atlas import places
 from netatlas.atlas.atlas import Atlas
-from netatlas.errors import QueryError, UnknownIdError, did_you_mean
+from netatlas.errors import GraphError, QueryError, UnknownIdError, did_you_mean
 from netatlas.facts import FACTS, FactType
 from netatlas.records import Entry, Evidence
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.find import Hits
     from netatlas.atlas.map import Map
+    from netatlas.graph.difference import Difference
     from netatlas.graph.graph import Graph
 
 _open: dict[tuple[str, ...], Atlas] = {}
@@ -146,6 +147,66 @@ def map(*, where: str | None = None, color: str = "family", path: str | Path | N
     return draw_map(atlas(path), where=where, color=color)
 
 
+def diff(
+    a: str | Entry | nn.Module, b: str | Entry | nn.Module, *, inputs: Any = None, path: str | Path | None = None
+) -> Difference:
+    """What differs between two networks: prints like a code diff, shows as a side-by-side drawing in a notebook.
+
+    Args:
+        a: An id of the atlas, ``model.onnx``, ``weights.safetensors``, ``"pkg.module:callable"``, an entry or a live module;
+            ``"timm/resnet50#layer3.0"`` is one module of a network.
+        b: The same. Of two checkpoints names and shapes of tensors are compared; of a checkpoint and anything else the layers with
+            weights, since nothing else can be seen in it.
+        inputs: Example inputs of Python objects, where they cannot be guessed.
+        path: The user's atlas.
+
+    Raises:
+        UnknownIdError: One is neither an id nor the name of a file or object; the message names the nearest ids.
+        QueryError: One has no graph, or no module of that path.
+        SourceError: A file or object cannot be read.
+    """
+    from netatlas.graph.diff import diff_graphs
+    from netatlas.graph.weights import weights_only
+    from netatlas.targets.opening import CHECKPOINTS
+
+    if all(isinstance(x, str) and x.lower().endswith(CHECKPOINTS) for x in (a, b)):
+        from netatlas.targets.tensor_diff import diff_checkpoints
+
+        return diff_checkpoints(str(a), str(b))
+    opened = atlas(path)
+    (name_a, ours, seen_a), (name_b, theirs, seen_b) = (_network(x, opened, inputs) for x in (a, b))
+    if seen_a and seen_b:
+        return diff_graphs(ours, theirs, name_a, name_b)
+    only = f"{name_a if not seen_a else name_b} is a checkpoint: layers with weights are compared, nothing else can be seen in it"
+    return diff_graphs(weights_only(ours), weights_only(theirs), name_a, name_b, (only,))
+
+
+def _network(target: str | Entry | nn.Module, opened: Atlas, inputs: Any) -> tuple[str, Graph, bool]:
+    """Name and graph of what a user names, ``#module`` after it for a part, and whether its wiring is known.
+
+    Raises:
+        QueryError: It has no graph, or no module of that path.
+    """
+    from netatlas.graph.part import part
+
+    name, _, scope = target.partition("#") if isinstance(target, str) else (target, "", "")
+    found = resolve(name, opened, inputs)
+    entry = opened.entry(found) if isinstance(found, str) else found
+    graph = opened.graph(found) if isinstance(found, str) else found.graph
+    if graph is None:
+        raise QueryError(f"{entry.id} has no graph that could be compared")
+    try:
+        cut = part(graph, scope) if scope else graph
+    except GraphError as error:
+        raise QueryError(f"{entry.id}: {error}") from None
+    return (target if isinstance(target, str) else entry.id), cut, entry.facts.get("traced_by") != "checkpoint"
+
+
+def explain(a: str | Entry | nn.Module, b: str | Entry | nn.Module, *, path: str | Path | None = None) -> str:
+    """Why two networks are alike and where they part: stage by stage, what was changed most often, forms in common with counts."""
+    return diff(a, b, path=path).stat()
+
+
 def facts(*, path: str | Path | None = None) -> dict[str, tuple[FactType, Mapping[str, int]]]:
     """All facts with the number of entries of each kind that have them."""
     columns = atlas(path).derived.columns
@@ -216,7 +277,7 @@ def read(target: str | nn.Module, *, inputs: Any = None, entry_id: str | None = 
     return read_target(target, inputs=inputs, entry_id=entry_id)
 
 
-def resolve(target: str | Entry | nn.Module, opened: Atlas) -> str | Entry:
+def resolve(target: str | Entry | nn.Module, opened: Atlas, inputs: Any = None) -> str | Entry:
     """An id of the atlas as it is; anything else is read into an entry.
 
     Raises:
@@ -232,7 +293,7 @@ def resolve(target: str | Entry | nn.Module, opened: Atlas) -> str | Entry:
         if not is_target(target):
             opened.entry(target)  # raises with the nearest ids
             raise UnknownIdError(f"no entry {target!r}")
-    return read(target)[0]
+    return read(target, inputs=inputs)[0]
 
 
 def points(x: str, y: str, *, path: str | Path | None = None) -> list[tuple[str, float, float]]:

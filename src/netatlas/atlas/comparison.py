@@ -11,6 +11,7 @@ from netatlas.atlas.card import plain_facts
 from netatlas.atlas.tables import html_table, table
 from netatlas.errors import QueryError, StoreError
 from netatlas.facts import FACTS, Value, format_value
+from netatlas.graph.diff import Diff, diff_graphs
 from netatlas.graph.forms import forms
 from netatlas.records import Entry
 
@@ -31,10 +32,12 @@ class Comparison:
     Attributes:
         entries: In the order they were asked for.
         counts: For each entry, how often each operator and form occurs; empty without a graph.
+        difference: Of two entries with graphs, where they part, operator by operator.
     """
 
     entries: tuple[Entry, ...]
     counts: tuple[dict[str, int], ...]
+    difference: Diff | None = None
 
     def facts(self) -> list[str]:
         """Names of the compared facts that at least one entry has."""
@@ -71,6 +74,7 @@ class Comparison:
             "best": {name: [self.entries[i].id for i in sorted(best)] for name in names if (best := self.best(name))},
             "shared": self.shared(),
             "differing": {name: [counts.get(name, 0) for counts in self.counts] for name in self.differing()},
+            "why": self.difference.summary() if self.difference else None,
         }
 
     def __str__(self) -> str:
@@ -92,6 +96,8 @@ class Comparison:
             parts.append("What differs\n" + table(header, rows, width=width, cut=columns))
         if shared := self.shared():
             parts.append("In all of them: " + ", ".join(name.replace("_", " ") for name in shared))
+        if self.difference is not None:
+            parts.append("Side by side\n" + self.difference.explanation())
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
@@ -140,7 +146,17 @@ def compare(atlas: Atlas, ids: Sequence[str]) -> Comparison:
     if twice := next((i for n, i in enumerate(ids) if i in ids[:n]), None):
         raise QueryError(f"compare: {twice} is named twice")
     entries = tuple(atlas.entry(i) for i in ids)
-    return Comparison(entries, tuple(_counts(atlas, entry) for entry in entries))
+    return Comparison(entries, tuple(_counts(atlas, entry) for entry in entries), _difference(atlas, entries))
+
+
+def _difference(atlas: Atlas, entries: Sequence[Entry]) -> Diff | None:
+    if len(entries) != 2 or any(e.facts.get("traced_by") == "checkpoint" for e in entries):
+        return None
+    try:
+        a, b = (atlas.graph(e.id) for e in entries)
+    except StoreError:
+        return None
+    return diff_graphs(a, b, entries[0].id, entries[1].id)
 
 
 def _counts(atlas: Atlas, entry: Entry) -> dict[str, int]:

@@ -20,6 +20,7 @@ from netatlas.atlas.columns import Columns
 from netatlas.atlas.derived import SIZES, Derived
 from netatlas.atlas.reading import Reading, name_tokens, read, run_together
 from netatlas.atlas.tables import html_table, table
+from netatlas.atlas.why import MOST_EXPLAINED, Made, made_of, why_alike
 from netatlas.errors import QueryError
 from netatlas.facts import FACTS, find_fact, format_value
 from netatlas.records import KINDS, Entry, Hit
@@ -157,6 +158,7 @@ class _Example:
     scores: Scores
     ops: frozenset[str]
     said: str = "alike"
+    made: Made | None = None
 
 
 def find(
@@ -304,7 +306,7 @@ def _examples(atlas: Atlas, like: Sequence[str | Entry], unlike: Sequence[str | 
     scores = structure.combined([e.scores for e in liked], [e.scores for e in unliked], len(atlas))
     ops = frozenset.intersection(*(e.ops for e in liked)) if liked else frozenset()
     said = f"alike, unlike {', '.join(e.name for e in unliked)} counted" if unliked else "alike"
-    return _Example(" and ".join(e.name for e in liked), scores, ops, said)
+    return _Example(" and ".join(e.name for e in liked), scores, ops, said, liked[0].made if len(liked) == 1 else None)
 
 
 def _example(atlas: Atlas, like: str | Entry) -> _Example:
@@ -329,7 +331,9 @@ def _example(atlas: Atlas, like: str | Entry) -> _Example:
     if isinstance(like, str) and owner in columns.row:
         scores[columns.row[owner]] = -1.0
     ops = entry.facts.get("ops", ())
-    return _Example(entry.id, scores, frozenset(ops if isinstance(ops, tuple) else ()))
+    graph = None if structure.is_shapes_only(entry) else atlas.graph(entry.id) if isinstance(like, str) else entry.graph
+    made = made_of(graph) if graph is not None else None
+    return _Example(entry.id, scores, frozenset(ops if isinstance(ops, tuple) else ()), made=made)
 
 
 def _score(
@@ -527,7 +531,8 @@ def _hits(
         if row in reasons:
             why.insert(0, reasons[row])
         if example is not None:
-            why.insert(0, _likeness(example, row, known.get("ops", ())))
+            reason = why_alike(atlas, example.made, entry_id) if example.made and len(rows) <= MOST_EXPLAINED else ""
+            why.insert(0, _likeness(example, row, known.get("ops", ()), reason))
         if built is not None:
             why[:0] = built.why(atlas.graph(entry_id))
         if "family" in known and not why:
@@ -550,8 +555,10 @@ def _kind_of(atlas: Atlas, entry_id: str) -> str:
     return words[int(codes[atlas.derived.columns.row[entry_id]])]
 
 
-def _likeness(example: _Example, row: int, ops: Any) -> str:
+def _likeness(example: _Example, row: int, ops: Any, reason: str) -> str:
     shared = sorted(example.ops & set(ops if isinstance(ops, tuple) else ()))
     told = [name.replace("_", " ") for name in shared if name not in ("add", "mul", "linear", "conv")]
     share = f"{100 * example.scores[row]:.0f} % {example.said}"
+    if reason:
+        return f"{share}: {reason}"
     return f"{share} ({', '.join(told[:4])})" if told else share

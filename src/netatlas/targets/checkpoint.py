@@ -72,12 +72,8 @@ def read_checkpoint(path: str | Path, entry_id: str | None = None) -> list[Entry
         SourceError: The file does not exist, is damaged, holds something else, or would have to run code to be read.
         MissingExtraError: It is a PyTorch file and torch is not installed.
     """
-    file = _locate(Path(path))
-    listing = list_tensors(file)
-    tensors, cleaned = clean_names(list(listing.tensors))
-    notes = (*listing.notes, *cleaned)
-    check_tensors(file.name, tensors)
-    layers = guess_layers(_named_once(file, tensors))
+    file, tensors, notes = read_tensors(path)
+    layers = guess_layers(tensors)
     graph = _graph(layers, tensors)
     name = _title(file)
     entry_id = entry_id or f"checkpoint/{re.sub(r'[^0-9A-Za-z_.+-]+', '-', name).strip('-') or 'unnamed'}"
@@ -87,6 +83,20 @@ def read_checkpoint(path: str | Path, entry_id: str | None = None) -> list[Entry
     facts = {**{k: v for k, v in entry.facts.items() if k not in unknown}, "ops": _operators(graph, layers)}
     origins = {k: read_from if k in ("params", "ops", "nodes", "heads") else v for k, v in entry.origins.items() if k in facts}
     return [replace(entry, facts=facts, origins=origins)]
+
+
+def read_tensors(path: str | Path) -> tuple[Path, list[StoredTensor], tuple[str, ...]]:
+    """The file that is read, its tensors under the network's own names, and notes on how they were found.
+
+    Raises:
+        SourceError: As `read_checkpoint`.
+        MissingExtraError: As `read_checkpoint`.
+    """
+    file = _locate(Path(path))
+    listing = list_tensors(file)
+    tensors, cleaned = clean_names(list(listing.tensors))
+    check_tensors(file.name, tensors)
+    return file, _named_once(file, tensors), (*listing.notes, *cleaned)
 
 
 def list_tensors(path: Path) -> Listing:
