@@ -1,0 +1,1 @@
+"""Published systems: what each claims, and what it reaches here."""
