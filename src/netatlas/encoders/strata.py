@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from netatlas.encoders._strata_features import CHANNELS, HASH_BITS, features
 from netatlas.encoders._strata_fit import fit_weights
-from netatlas.encoders._strata_view import STAGES, costs, layers, profile, stages
+from netatlas.encoders._strata_layers import STAGES, costs, layers, profile, stages
 from netatlas.encoders.base import ENCODERS, Trainable
 from netatlas.errors import ConfigError
 from netatlas.graph.graph import Graph
