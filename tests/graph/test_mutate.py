@@ -155,7 +155,7 @@ def test_an_inserted_squeeze_excite_gates_what_it_squeezes(graphs):
     graph = graphs["timm/resnet18"]
     sketch = Sketch(graph)
     edit = next(e for e in GROUPS["block"] if e.__name__ == "squeeze_excite")
-    assert edit(sketch, structure(graph), np.random.default_rng(0))
+    assert edit(sketch, lambda: structure(graph), np.random.default_rng(0))
     made = sketch.graph()
     new = [i for i in range(len(made)) if made.scopes[made.scope[i]].cls == "SqueezeExcite"]
     assert [made.name(i) for i in new] == ["global_avg_pool", "conv", "relu", "conv", "sigmoid", "mul"]

@@ -14,7 +14,10 @@ from netatlas.graph._sketch import Node, Sketch
 from netatlas.graph.blocks import Block
 from netatlas.graph.graph import MAX_RANK
 
-Edit = Callable[[Sketch, Block, np.random.Generator], "str | None"]
+Blocks = Callable[[], Block]
+"""The block structure of a network; found only when an edit asks for it, since that takes longer than most edits."""
+
+Edit = Callable[[Sketch, Blocks, np.random.Generator], "str | None"]
 """Changes a sketch, given the block structure of the graph it was made of; ``None`` where there is nothing to change."""
 
 _FACTORS = (Fraction(1, 2), Fraction(3, 4), Fraction(5, 4), Fraction(3, 2), Fraction(2))
@@ -30,7 +33,7 @@ _KERNELS = (3, 5, 7)
 # ---------------------------------------------------------------- width
 
 
-def width(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def width(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """Scale the widths of one class of tensors, of a stage, or of the whole network."""
     widths = Widths(sketch)
     classes = widths.scalable()
@@ -40,8 +43,8 @@ def width(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
     chosen = numbers[int(rng.integers(len(numbers)))]
     reach = int(rng.integers(3))
     wanted, what = {chosen}, f"{len(classes[chosen])} operators"
-    stage = _stage(root, classes[chosen][0])
     if reach == 1:
+        stage = _stage(blocks(), classes[chosen][0])
         inside = set(stage.nodes)
         wanted |= {c for c in numbers if inside.issuperset(classes[c])}
         what = f"stage {stage.label}"
@@ -58,21 +61,21 @@ def _stage(root: Block, node: int) -> Block:
 # ---------------------------------------------------------------- depth
 
 
-def deeper(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def deeper(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """One more copy of a repeated block."""
-    return _resize(sketch, root, rng, _repeat)
+    return _resize(sketch, blocks, rng, _repeat)
 
 
-def shallower(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def shallower(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """One copy of a repeated block fewer."""
-    return _resize(sketch, root, rng, _remove)
+    return _resize(sketch, blocks, rng, _remove)
 
 
 def _resize(
-    sketch: Sketch, root: Block, rng: np.random.Generator, change: Callable[[Sketch, Sequence[int], Block], str | None]
+    sketch: Sketch, blocks: Blocks, rng: np.random.Generator, change: Callable[[Sketch, Sequence[int], Block], str | None]
 ) -> str | None:
     """Try the copies of all repeated blocks in random order."""
-    places = [(block, copy) for block in repeated(root) for copy in block.copies]
+    places = [(block, copy) for block in repeated(blocks()) for copy in block.copies]
     for i in rng.permutation(len(places)):
         block, copy = places[i]
         if (said := change(sketch, copy, block)) is not None:
@@ -162,12 +165,12 @@ def _number(part: str) -> int | None:
 # ---------------------------------------------------------------- operators
 
 
-def activation(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def activation(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """Another activation function in a stage, or everywhere."""
-    return _swap(sketch, root, rng, lambda node: [x for x in _ACTIVATIONS if x != node.op] if node.op in _ACTIVATIONS else [])
+    return _swap(sketch, blocks, rng, lambda node: [x for x in _ACTIVATIONS if x != node.op] if node.op in _ACTIVATIONS else [])
 
 
-def norm(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def norm(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """Another norm in a stage, or everywhere; scale and shift go on as the new one has them."""
 
     def others(node: Node) -> list[str]:
@@ -175,7 +178,7 @@ def norm(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
             return []
         return [x for x in (_TOKEN_NORMS if node.rank <= 3 else _MAP_NORMS) if x != node.op]
 
-    return _swap(sketch, root, rng, others)
+    return _swap(sketch, blocks, rng, others)
 
 
 def _norm_width(node: Node) -> int:
@@ -185,13 +188,13 @@ def _norm_width(node: Node) -> int:
     return channels if channels > 1 and channels in node.shape and node.params == channels * per_channel else 0
 
 
-def pool(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def pool(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """Averages in place of maxima, or the other way round."""
     other = {a: b for pair in _POOLS for a, b in (pair, pair[::-1])}
-    return _swap(sketch, root, rng, lambda node: [other[node.op]] if node.op in other else [])
+    return _swap(sketch, blocks, rng, lambda node: [other[node.op]] if node.op in other else [])
 
 
-def _swap(sketch: Sketch, root: Block, rng: np.random.Generator, others: Callable[[Node], list[str]]) -> str | None:
+def _swap(sketch: Sketch, blocks: Blocks, rng: np.random.Generator, others: Callable[[Node], list[str]]) -> str | None:
     """Choose an operator that can be swapped, and swap all of its kind in its stage or everywhere."""
     places = [i for i, node in sketch.nodes.items() if others(node)]
     if not places:
@@ -200,14 +203,13 @@ def _swap(sketch: Sketch, root: Block, rng: np.random.Generator, others: Callabl
     old = sketch.nodes[first].op
     choices = others(sketch.nodes[first])
     new = choices[int(rng.integers(len(choices)))]
-    stage = _stage(root, first)
-    everywhere = bool(rng.integers(2))
-    inside = sketch.nodes if everywhere else set(stage.nodes)
+    stage = None if rng.integers(2) else _stage(blocks(), first)
+    inside = sketch.nodes if stage is None else set(stage.nodes)
     for i in places:
         node = sketch.nodes[i]
         if node.op == old and i in inside:
             _become(node, new)
-    return f"{old} -> {new} in {'the whole network' if everywhere else f'stage {stage.label}'}"
+    return f"{old} -> {new} in {'the whole network' if stage is None else f'stage {stage.label}'}"
 
 
 def _become(node: Node, op: str) -> None:
@@ -219,7 +221,7 @@ def _become(node: Node, op: str) -> None:
     node.op = op
 
 
-def kernel(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def kernel(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """Another size of kernel for the convolutions of a stage that have one in common, or for one of them; sizes stay by padding."""
     places = [i for i, node in sketch.nodes.items() if _has_kernel(node)]
     if not places:
@@ -228,12 +230,11 @@ def kernel(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
     old = sketch.nodes[first].attr("kernel_w")
     sizes = [n for n in _KERNELS if n != old]
     new = sizes[int(rng.integers(len(sizes)))]
-    stage = _stage(root, first)
-    inside = set(stage.nodes) if rng.integers(2) else {first}
+    inside = set(_stage(blocks(), first).nodes) if rng.integers(2) else {first}
     changed = [i for i in places if i in inside and sketch.nodes[i].attr("kernel_w") == old]
     for i in changed:
         _resize_kernel(sketch.nodes[i], new)
-    return f"kernel {old} -> {new} of {len(changed)} convolutions in stage {stage.label}"
+    return f"kernel {old} -> {new} of {len(changed)} convolution{'s' * (len(changed) > 1)}"
 
 
 def _weights(node: Node) -> int:
@@ -261,7 +262,7 @@ def _resize_kernel(node: Node, size: int) -> None:
 # ---------------------------------------------------------------- insertions
 
 
-def squeeze_excite(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def squeeze_excite(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """A squeeze-and-excitation after a convolution and what normalises and activates it."""
     place = _map(sketch, rng, lambda node: node.op == "conv" and node.kernel_axes == 2 and node.channels >= 8)
     if place is None:
@@ -285,7 +286,7 @@ def squeeze_excite(sketch: Sketch, root: Block, rng: np.random.Generator) -> str
     return "a squeeze-and-excitation inserted"
 
 
-def extra_layer(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def extra_layer(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """Convolution, norm and activation (or linear layer, norm and activation) of unchanged width."""
     place = _map(sketch, rng, lambda node: node.op in LAYERS)
     if place is None:
@@ -316,7 +317,7 @@ def extra_layer(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | 
     return f"an extra {'convolution' if spatial else 'linear layer'} inserted"
 
 
-def residual(sketch: Sketch, root: Block, rng: np.random.Generator) -> str | None:
+def residual(sketch: Sketch, blocks: Blocks, rng: np.random.Generator) -> str | None:
     """A shortcut around a run of operators that keeps the size of its tensor."""
     users = sketch.users()
     runs = [

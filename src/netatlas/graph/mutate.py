@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -76,13 +77,12 @@ def mutations(graph: Graph, rng: np.random.Generator) -> Iterator[Mutation]:
 
 
 def _next(graph: Graph, rng: np.random.Generator, seen: set[str]) -> Mutation:
-    root = structure(graph) if len(graph) else None
-    for _ in range(_TRIES if root is not None else 0):
+    blocks = cache(lambda: structure(graph))
+    for _ in range(_TRIES if len(graph) else 0):
         kind = KINDS[int(rng.integers(len(KINDS)))]
         edits = GROUPS[kind]
         sketch = Sketch(graph)
-        assert root is not None
-        what = edits[int(rng.integers(len(edits)))](sketch, root, rng)
+        what = edits[int(rng.integers(len(edits)))](sketch, blocks, rng)
         if what is None:
             continue
         try:

@@ -100,9 +100,7 @@ def twins_of(origin: Item, rng: np.random.Generator, edits: int = EDITS) -> list
         chain = list(islice(mutations(origin.graph, rng), edits))
     except GraphError:
         return []
-    return [
-        Item(f"twin/{origin.id}#{n}", found.graph, origin.family, origin.designs) for n, found in enumerate(chain, start=1)
-    ]
+    return [Item(f"twin/{origin.id}#{n}", found.graph, origin.family, origin.designs) for n, found in enumerate(chain, start=1)]
 
 
 def origin_of(twin: Item) -> tuple[str, int]:
