@@ -104,7 +104,10 @@ CHANNELS: tuple[tuple[str, str, Callable[[Hashes, Ints], Hashes]], ...] = (
 )
 """Name, vocabulary and features of every channel; at most 16, since a feature carries its channel in four bits."""
 
-HASH_BITS = 20
+CHANNEL_NAMES = tuple(name for name, *_ in CHANNELS)
+
+HASH_BITS = 18
+"""Two graphs of fifty features each in a channel share one by accident once in a hundred pairs."""
 
 
 def features(graph: Graph) -> tuple[npt.NDArray[np.uint32], Ints]:
