@@ -88,8 +88,9 @@ def structural(
         pool = pool_of(graph) if wanted else None
         for name, block in wanted:
             assert pool is not None
-            places = subgraphs.occurrences(pool, block, exact_widths=exact_widths)
-            reasons.append(f"has {name} at {_places([language.place_of(graph, sorted(place)) for place in places])}")
+            seen = subgraphs.occurrences(pool, block, exact_widths=exact_widths)
+            at = [language.place_of(graph, sorted(place)) for place in seen.places]
+            reasons.append(f"has {name} at {_places(at, complete=seen.complete)}")
         return reasons
 
     mask = _rows(atlas, test)
@@ -117,9 +118,12 @@ def _rows(atlas: Atlas, test: Callable[[Pool], Mask]) -> Mask:
     return np.asarray(mask | owned)
 
 
-def _places(names: Sequence[str]) -> str:
-    distinct = list(dict.fromkeys(names))
-    return distinct[0] + (f", {len(names) - 1} more" if len(names) > 1 else "") if distinct else "(not found in time)"
+def _places(names: Sequence[str], *, complete: bool = True) -> str:
+    """The first place and how many there are besides; "at least" of a search that was ended."""
+    if not names:
+        return "(not found in time)"
+    others = f", {'' if complete else 'at least '}{len(names) - 1} more" if len(names) > 1 else ""
+    return names[0] + others
 
 
 # ---- examples
