@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -134,17 +134,24 @@ def compare(*ids: str, path: str | Path | None = None) -> Comparison:
     return atlas(path).compare(*ids)
 
 
-def map(*, where: str | None = None, color: str = "family", path: str | Path | None = None) -> Map:
+def map(
+    *,
+    where: str | None = None,
+    color: str = "family",
+    tell: Callable[[str], None] = lambda line: None,
+    path: str | Path | None = None,
+) -> Map:
     """Every architecture as a point in the plane, near what it resembles: ``netatlas.map().to_html()`` is an interactive page.
 
     Args:
         where: Constraints; what satisfies them stands out.
         color: Fact the page colours by at first.
+        tell: Told what takes long, in a line.
         path: The user's atlas.
     """
     from netatlas.atlas.map import draw_map
 
-    return draw_map(atlas(path), where=where, color=color)
+    return draw_map(atlas(path), where=where, color=color, tell=tell)
 
 
 def diff(
