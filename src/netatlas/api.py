@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
-    from netatlas.atlas.find import Hits
+    from netatlas.atlas.hits import Hits
     from netatlas.atlas.map import Map
     from netatlas.graph.difference import Difference
     from netatlas.graph.graph import Graph
@@ -84,16 +84,14 @@ def find(
         QueryError: Something in the query cannot be understood; the message names the nearest right thing.
         UnknownIdError: ``like`` names no entry.
     """
+    from netatlas.atlas.examples import several
+
     opened = atlas(path)
     return opened.find(
-        text, where=where, like=[resolve(x, opened) for x in _several(like)], unlike=[resolve(x, opened) for x in _several(unlike)],
-        pattern=pattern, contains=[_block(x, opened) for x in _several(contains)], exact_widths=exact_widths,
+        text, where=where, like=[resolve(x, opened) for x in several(like)], unlike=[resolve(x, opened) for x in several(unlike)],
+        pattern=pattern, contains=[_block(x, opened) for x in several(contains)], exact_widths=exact_widths,
         k=k, sort=sort, pareto=pareto, kind=kind, unknown=unknown,
     )  # fmt: skip
-
-
-def _several(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
 
 
 def _block(target: str | Entry | nn.Module, opened: Atlas) -> tuple[str, Graph, str | None]:
