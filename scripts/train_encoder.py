@@ -30,7 +30,7 @@ def family(entry_id: str, module: str) -> str:
 def training_set() -> tuple[list[Graph], list[str]]:
     """Graphs of the starter atlas with different features, and their families."""
     atlas = Atlas.open(None)
-    ids = sorted(i for i in atlas.vectors("wl"))
+    ids = atlas.with_graphs()
     facts = atlas.facts(ids)
     graphs, groups, seen = [], [], set()
     for entry_id in ids:

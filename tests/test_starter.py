@@ -8,6 +8,7 @@ import pytest
 
 from netatlas.atlas import places
 from netatlas.atlas.store import Store
+from netatlas.atlas.vectors import DEFAULT
 
 LARGEST_BYTES = 25_000_000
 
@@ -25,7 +26,7 @@ def test_it_is_small():
 
 
 def test_every_architecture_has_a_graph_a_vector_and_costs(store):
-    vectors = store.vectors("wl")
+    vectors = store.vectors(DEFAULT)
     facts = store.facts(store.ids("architecture"))
     assert len(facts) > 2000
     for entry_id, known in facts.items():

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from netatlas.atlas import _schema
 
-_PAGE_SIZE = 4096
+_PAGE_SIZE = 8192
+"""A row of the vectors table that is larger than a quarter of a page takes whole pages for the rest: vectors go up to 2 KB."""
 
 # New numbers in the order of what rows are, not of when they came; what nothing refers to is left behind.
 _ORDERS = {

@@ -142,11 +142,22 @@ class Atlas:
         return found
 
     def vectors(self, encoder: str) -> dict[str, bytes]:
-        """Stored vectors of one encoder by entry id, hidden entries left out."""
+        """Vectors of one encoder by entry id, hidden entries left out.
+
+        Those of an encoder that atlases carry are complete and current: what an older version wrote is encoded again from its graph,
+        see `netatlas.atlas.encoded`. Of other names there is what was stored.
+        """
+        from netatlas.atlas import encoded
+        from netatlas.atlas.vectors import STORED
+
         found: dict[str, bytes] = {}
         for layer in reversed(self._layers):
-            found.update(layer.vectors(encoder))
+            found.update(encoded.vectors(layer, encoder, self.cache) if encoder in STORED else layer.vectors(encoder))
         return found
+
+    def with_graphs(self) -> list[str]:
+        """Ids of the entries that have a graph of their own, sorted."""
+        return sorted({i for layer in self._layers for i in layer.with_graphs()})
 
     def pools(self) -> list[Pool]:
         """The graphs of every layer side by side, uppermost first; see `netatlas.atlas.pools.open_pools`."""

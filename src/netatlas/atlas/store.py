@@ -120,6 +120,10 @@ class Store:
         where = "" if kind is None else "WHERE kind = ?"
         return [row[0] for row in self._all(f"SELECT id FROM entries {where} ORDER BY id", *([kind] if kind else []))]
 
+    def with_graphs(self) -> list[str]:
+        """Ids of the entries that have a graph of their own, sorted."""
+        return [row[0] for row in self._all("SELECT id FROM entries WHERE graph IS NOT NULL ORDER BY id")]
+
     def entry(self, entry_id: str, *, graph: bool = False) -> Entry | None:
         """One entry with facts, origins, evidence and links, and its own graph if ``graph``; ``None`` when there is none."""
         rows = self._all("SELECT num, id, kind, title, text, links FROM entries WHERE id = ?", entry_id)
@@ -354,6 +358,31 @@ class Store:
                     raise self._unknown(entry_id)
                 writer.put_vector(encoder, row[0], data)
 
+    def put_facts(self, entries: Iterable[Entry]) -> None:
+        """Replace the facts of entries that exist, with their origins; nothing else of them, and no evidence, changes.
+
+        Raises:
+            UnknownIdError: An entry does not exist; nothing is written then.
+            StoreError: A fact cannot be stored, or the file cannot be written.
+        """
+        with self._write() as db:
+            writer = _Writer(db)
+            for entry in entries:
+                row = db.execute("SELECT num FROM entries WHERE id = ?", (entry.id,)).fetchone()
+                if row is None:
+                    raise self._unknown(entry.id)
+                writer.replace_facts(row[0], entry)
+
+    def drop_vectors(self, encoder: str) -> None:
+        """Remove all vectors of one encoder."""
+        with self._write() as db:
+            db.execute("DELETE FROM vectors WHERE encoder = (SELECT num FROM encoders WHERE name = ?)", (encoder,))
+
+    def encoders(self) -> list[str]:
+        """Names under which there are vectors, sorted."""
+        query = "SELECT name FROM encoders WHERE EXISTS (SELECT 1 FROM vectors WHERE encoder = num) ORDER BY name"
+        return [row[0] for row in self._all(query)]
+
     def set_meta(self, key: str, value: str) -> None:
         """Write a remark about the file; ``stamp`` is the store's own.
 
@@ -544,6 +573,12 @@ class _Writer:
             self.add_evidence(entry.id, evidence)
         for encoder, data in packed.vectors.items():
             self.put_vector(encoder, num, data)
+
+    def replace_facts(self, num: int, entry: Entry) -> None:
+        self._db.execute("DELETE FROM facts WHERE entry = ?", (num,))
+        self._put_facts(
+            num, ((name, check_fact(entry.id, name, value), entry.origins.get(name)) for name, value in entry.facts.items())
+        )
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove entries, with their facts, vectors and evidence, and graphs that nobody else has."""

@@ -17,7 +17,7 @@ from netatlas.records import Entry
 if TYPE_CHECKING:
     from netatlas.atlas.atlas import Atlas
 
-STORED = ("wl",)
+STORED = ("strata",)
 """Encoders whose vectors every atlas carries."""
 
 DEFAULT = STORED[0]

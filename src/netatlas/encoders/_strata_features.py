@@ -96,7 +96,6 @@ CHANNELS: tuple[tuple[str, str, Callable[[Hashes, Ints], Hashes]], ...] = (
     ("kind wiring", "kind", neighbourhoods(2, repeats=True)),
     ("operators", "operator", bag),
     ("operator paths of 2", "operator", paths(2)),
-    ("operator paths of 3", "operator", paths(3)),
     ("operator neighbourhoods", "operator", neighbourhoods(1, repeats=True)),
     ("shapes", "shaped", bag),
     ("shape paths of 2", "shaped", paths(2)),

@@ -69,7 +69,7 @@ def library(atlas: Atlas, source: str) -> list[Item]:
 
 
 def _read(atlas: Atlas, source: str) -> list[Item]:
-    ids = sorted(i for i in atlas.vectors("wl") if i.startswith(f"{source}/"))
+    ids = sorted(i for i in atlas.with_graphs() if i.startswith(f"{source}/"))
     facts = atlas.facts(ids)
     first: dict[str, Item] = {}
     for entry_id in ids:
@@ -87,7 +87,7 @@ def _read(atlas: Atlas, source: str) -> list[Item]:
 
 def twins(atlas: Atlas) -> list[Item]:
     """The image encoders of transformers whose family timm has as well; `Item.designs` joins them to timm's."""
-    ids = sorted(i for i in atlas.vectors("wl") if i.startswith("transformers/"))
+    ids = sorted(i for i in atlas.with_graphs() if i.startswith("transformers/"))
     found = []
     for entry_id, facts in atlas.facts(ids).items():
         if facts.get("family") in TWINS and "pixel_values 1x3x" in str(facts.get("input", "")):
