@@ -18,6 +18,7 @@ from netatlas.records import Entry, Evidence
 
 if TYPE_CHECKING:
     from netatlas.atlas.card import Card
+    from netatlas.atlas.compared import Compared
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
     from netatlas.graph.pool import Pool
@@ -38,6 +39,7 @@ class Atlas:
         self._layers = tuple(layers)
         self.writable = writable
         self.cache = cache
+        self._compared: dict[str, Compared] = {}
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, starter: bool = True, cache: str | Path | None = None) -> Atlas:
@@ -154,6 +156,15 @@ class Atlas:
         for layer in reversed(self._layers):
             found.update(encoded.vectors(layer, encoder, self.cache) if encoder in STORED else layer.vectors(encoder))
         return found
+
+    def compared(self, encoder: str) -> Compared:
+        """The vectors of one encoder side by side; read once as long as the atlas is open."""
+        from netatlas.atlas.compared import Compared
+        from netatlas.encoders.base import ENCODERS
+
+        if encoder not in self._compared:
+            self._compared[encoder] = Compared(ENCODERS.build(encoder), self.vectors(encoder), self.cache)
+        return self._compared[encoder]
 
     def with_graphs(self) -> list[str]:
         """Ids of the entries that have a graph of their own, sorted."""

@@ -54,9 +54,8 @@ def likeness(atlas: Atlas, vector: bytes, facts: Mapping[str, Value], encoder: s
         facts: The network's facts.
         encoder: Registered name.
     """
-    stored = atlas.vectors(encoder)
-    ids = sorted(stored)
-    alike = ENCODERS.build(encoder).similarities(vector, [stored[i] for i in ids])
+    compared = atlas.compared(encoder)
+    ids, alike = compared.ids, compared.similarities(vector)
     columns = atlas.derived.columns
     rows = np.array([columns.row[i] for i in ids], dtype=np.int64)
     closeness = [_closeness(facts.get(name), columns.number(name)[rows]) for name in ("params", "macs")]
