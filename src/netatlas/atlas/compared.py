@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -80,5 +81,6 @@ def _dense(encoder: Encoder, data: Sequence[bytes], cache: Path) -> Dense | None
         np.save(draft, made, allow_pickle=False)
         draft.replace(path)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
     return made
