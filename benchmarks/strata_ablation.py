@@ -8,6 +8,7 @@ protocol and variant: MRR@20 and MAP@20 over all splits, and the difference of M
 from __future__ import annotations
 
 import argparse
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ from netatlas.encoders.base import Encoder, Trainable
 from netatlas.encoders.strata import COMPONENTS, Strata
 from netatlas.encoders.wl import WLHistogram
 from netatlas.evaluation.nar.protocols import Similarity, Task, find_protocol, score, task
-from netatlas.evaluation.ranking import paired_bootstrap
+from netatlas.evaluation.ranking import best_first, paired_bootstrap
 
 
 def parts(*vocabularies: str) -> tuple[str, ...]:
@@ -106,6 +107,26 @@ def figures(atlas: Atlas, protocol: str, variants: Sequence[str]) -> None:
                 print(f"    {key}: {np.mean([f[key] for f in further[name]]):.3f}")
 
 
+def losses(atlas: Atlas, protocol: str, most: int = 15) -> None:
+    """Print the labels on which strata loses most of its MAP@20, and the labels that stand before what should be found."""
+    lost: Counter[str] = Counter()
+    instead: dict[str, Counter[str]] = defaultdict(Counter)
+    known = find_protocol(protocol)
+    for split in range(known.splits):
+        drawn = task(protocol, split, atlas)
+        alike = compare(drawn, Strata())
+        values = score(drawn, alike, ks=(20,))["map@20"]
+        for n, (q, row) in enumerate(zip(drawn.queries, alike, strict=True)):
+            asked = drawn.items[q]
+            lost[asked.family] += drawn.weights[n] / known.splits * (1 - values[n])
+            order = best_first(row, [drawn.items[i].id for i in drawn.gallery[n]])[: min(20, len(drawn.relevant[n]))]
+            for i in (drawn.gallery[n][k] for k in order):
+                if i not in drawn.relevant[n]:
+                    instead[asked.family][drawn.items[i].family] += 1
+    for family, loss in lost.most_common(most):
+        print(f"{protocol:6} {loss:.4f} {family}: {', '.join(f for f, _ in instead[family].most_common(4))}", flush=True)
+
+
 def line(protocol: str, name: str, found: dict[str, dict[str, list[float]]], weights: npt.NDArray[np.float64]) -> str:
     """One row: means, and the difference from the opponent."""
     mrr, ap = (float(np.dot(found[name][metric], weights)) for metric in ("mrr@20", "map@20"))
@@ -122,10 +143,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--protocols", nargs="+", default=["P2", "P3", "P4", "P5"])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--losses", action="store_true", help="instead: where strata loses")
     options = parser.parse_args()
     atlas = Atlas.open()
     for protocol in options.protocols:
-        figures(atlas, protocol, options.variants)
+        if options.losses:
+            losses(atlas, protocol)
+        else:
+            figures(atlas, protocol, options.variants)
 
 
 if __name__ == "__main__":
