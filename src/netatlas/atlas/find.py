@@ -159,6 +159,7 @@ class _Example:
     ops: frozenset[str]
     said: str = "alike"
     made: Made | None = None
+    note: str = ""
 
 
 def find(
@@ -225,7 +226,8 @@ def find(
         if where:
             why.extend(c for c in language.chips(language.parse(where)) if c not in why)
     why.extend(named.chips)
-    example = _examples(atlas, [*_several(like), *named.like], [*_several(unlike), *named.unlike])
+    example = _examples(atlas, [*_several(like), *named.like], [*_several(unlike), *named.unlike], mask, k)
+    notes.extend([example.note] if example is not None and example.note else [])
     built = structure.structural(atlas, _several(pattern), contains, exact_widths) if pattern or contains else None
     if built is not None:
         mask &= built.mask
@@ -298,19 +300,33 @@ def _several(given: Any) -> list[Any]:
     return [] if given is None else [given] if isinstance(given, (str, Entry)) else list(given)
 
 
-def _examples(atlas: Atlas, like: Sequence[str | Entry], unlike: Sequence[str | Entry]) -> _Example | None:
-    """All examples as one."""
+def _examples(atlas: Atlas, like: Sequence[str | Entry], unlike: Sequence[str | Entry], mask: Mask, k: int) -> _Example | None:
+    """All examples as one, compared with rows of ``mask`` at least."""
+    from netatlas.atlas.vectors import is_large, worth_comparing
+
     if not (like or unlike):
         return None
-    liked, unliked = [_example(atlas, item) for item in like], [_example(atlas, item) for item in unlike]
+    asked = [_vector(atlas, item) for item in like] if is_large(atlas) else []
+    among, note = worth_comparing(atlas, [(v, entry.facts) for entry, v in asked if v is not None], mask, k)
+    liked, unliked = [_example(atlas, item, among) for item in like], [_example(atlas, item, among) for item in unlike]
     scores = structure.combined([e.scores for e in liked], [e.scores for e in unliked], len(atlas))
     ops = frozenset.intersection(*(e.ops for e in liked)) if liked else frozenset()
     said = f"alike, unlike {', '.join(e.name for e in unliked)} counted" if unliked else "alike"
-    return _Example(" and ".join(e.name for e in liked), scores, ops, said, liked[0].made if len(liked) == 1 else None)
+    return _Example(" and ".join(e.name for e in liked), scores, ops, said, liked[0].made if len(liked) == 1 else None, note)
 
 
-def _example(atlas: Atlas, like: str | Entry) -> _Example:
-    from netatlas.atlas.vectors import DEFAULT, encode, likeness
+def _vector(atlas: Atlas, like: str | Entry) -> tuple[Entry, bytes | None]:
+    """An example as an entry, and its vector; ``None`` for one without graph."""
+    from netatlas.atlas.vectors import DEFAULT, encode, vector_of
+
+    if isinstance(like, str):
+        entry = atlas.entry(like)
+        return entry, vector_of(atlas, entry)
+    return like, encode(like.graph)[DEFAULT] if like.graph is not None else None
+
+
+def _example(atlas: Atlas, like: str | Entry, among: Mask | None) -> _Example:
+    from netatlas.atlas.vectors import likeness
 
     entry = atlas.entry(like) if isinstance(like, str) else like
     owner = str(entry.facts.get("architecture", entry.id))
@@ -319,13 +335,10 @@ def _example(atlas: Atlas, like: str | Entry) -> _Example:
     if structure.is_shapes_only(entry) and (guessed := entry.graph or atlas.graph(entry.id)) is not None:
         alike = structure.layer_likeness(atlas, guessed)
     else:
-        if isinstance(like, str):
-            vector = atlas.vectors(DEFAULT).get(owner)
-        else:
-            vector = encode(entry.graph)[DEFAULT] if entry.graph is not None else None
+        _, vector = _vector(atlas, like)
         if vector is None:
             raise QueryError(f"{entry.id} has no graph, so nothing can be like it")
-        alike = likeness(atlas, vector, entry.facts)
+        alike = likeness(atlas, vector, entry.facts, among=among)
     for entry_id, score in alike.items():
         scores[columns.row[entry_id]] = score
     if isinstance(like, str) and owner in columns.row:

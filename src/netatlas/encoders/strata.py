@@ -13,7 +13,7 @@ import numpy.typing as npt
 from netatlas.encoders._strata_features import CHANNELS, HASH_BITS, features
 from netatlas.encoders._strata_fit import fit_weights
 from netatlas.encoders._strata_view import STAGES, costs, layers, profile, stages
-from netatlas.encoders.base import ENCODERS, Trainable
+from netatlas.encoders.base import ENCODERS, Bags, Trainable
 from netatlas.errors import ConfigError
 from netatlas.graph.graph import Graph
 
@@ -157,6 +157,17 @@ class Strata(Trainable):
         parts, _ = self._parts(Packed([query]), Packed(vectors))
         return dict(zip(COMPONENTS, parts, strict=True))
 
+    def bags(self, vectors: Sequence[bytes]) -> Bags:
+        """Every feature by the square root of its share in the fused similarity; stages, work and costs are left out."""
+        many = Packed(vectors)
+        channel = (many.words >> np.uint32(32 - 4)).astype(np.int64)
+        fusion = (self.weights.fusion * self._used)[: -len(_REST)].reshape(len(CHANNELS), len(MEASURES))
+        scale = np.divide(fusion, many.totals, out=np.zeros_like(many.totals), where=many.totals > 0)  # (m, channels, measures)
+        weight = (scale[many.owner, channel] * feature_weights(many.words)).sum(axis=1)
+        return Bags(
+            many.owner, (many.words >> np.uint32(_LEVEL_BITS + _RARITY_BITS)).astype(np.uint64), np.sqrt(weight, dtype=np.float32)
+        )
+
     def _parts(self, query: Packed, many: Packed) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Likeness in every component, and whether either side has something to compare there; both ``(len(COMPONENTS), m)``."""
         shared, ours, theirs = many.shared(query), query.totals, many.totals
@@ -212,10 +223,15 @@ class Packed:
         """Weight of ``words``, which stand at ``rows``, by vector and channel and measure."""
         m, channels = len(self.header), len(CHANNELS)
         cell = self.owner[rows] * channels + (words >> np.uint32(32 - 4)).astype(np.int64)
-        rarity = (words & np.uint32(_RARITY_MASK)) / float(_RARITY_MASK)
-        amount = rarity * (1 + _AMOUNT * ((words >> np.uint32(_RARITY_BITS)) & np.uint32(_LEVEL_MASK)))
-        sums = [np.bincount(cell, weights=x, minlength=m * channels) for x in (None, rarity, amount)]
+        sums = [np.bincount(cell, weights=x, minlength=m * channels) for x in feature_weights(words).T]
         return np.stack(sums, axis=-1).astype(np.float64).reshape(m, channels, len(MEASURES))
+
+
+def feature_weights(words: npt.NDArray[np.uint32]) -> Floats:
+    """What each feature weighs in every measure, ``(f, len(MEASURES))``."""
+    rarity = (words & np.uint32(_RARITY_MASK)) / float(_RARITY_MASK)
+    amount = rarity * (1 + _AMOUNT * ((words >> np.uint32(_RARITY_BITS)) & np.uint32(_LEVEL_MASK)))
+    return np.stack([np.ones(len(words)), rarity, amount], axis=-1)
 
 
 def _with_level(words: npt.NDArray[np.uint32], others: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:

@@ -77,7 +77,8 @@ def draw(split: int, atlas: Atlas, limit: int | None) -> Task:
     gallery = thin(real(atlas), limit)
     rng = np.random.default_rng([split, 2])
     count = ORIGINS if limit is None else max(3, limit // 6)
-    origins, edited = [], []
+    origins: list[Item] = []
+    edited: list[Item] = []
     for origin in _spread(gallery, rng):
         if len(origins) == count:
             break

@@ -1,0 +1,226 @@
+"""An approximate index over the stored vectors of an encoder, for atlases too large to compare a query with everything.
+
+Vectors of encoders are bags of features without fixed dimension, and their similarity need not be an inner product. So the index
+holds a signed random projection of every bag, whose inner products are about the similarities, beside a few numbers for costs; what it finds are candidates, which are then
+compared exactly (`netatlas.atlas.vectors`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from netatlas import __version__
+from netatlas.atlas.vectors import COST_WEIGHT, COSTS
+from netatlas.encoders.base import ENCODERS, Bags, Encoder
+from netatlas.errors import ConfigError, MissingExtraError
+from netatlas.retrieval.base import INDEXES, Index, Vectors
+from netatlas.retrieval.exact import ExactIndex
+
+if TYPE_CHECKING:
+    from netatlas.atlas.atlas import Atlas
+
+FORMAT = 1
+"""Raised when an index is made differently, so that old caches are not read."""
+
+DIM = 256
+"""Dimensions of projected bags; at 100,000 vectors they take 100 MB."""
+
+_FREQUENCIES = np.tan(np.pi / 2 * (np.arange(16) + 0.5) / 16)
+"""Angles per e-fold of a cost: quantiles of the spectrum of ``exp(-|x|)``, so that inner products are about the closeness of costs."""
+
+_AT_ONCE = 4096  # vectors projected together: bounds memory at some 100 MB
+
+_PLACES = 2  # dimensions a feature is added to; with one, two heavy features that meet would spoil a vector
+
+
+class Neighbours:
+    """Stored vectors of one encoder by id, and candidates for what is nearest to a vector.
+
+    Args:
+        encoder: Whose vectors they are; it has `Encoder.bags`.
+        ids: Ids, ascending.
+        starts: ``(m + 1,)`` where each vector begins in ``data``.
+        data: All vectors, one after another ``uint8``.
+        index: Of their projections.
+    """
+
+    def __init__(
+        self, encoder: Encoder, ids: Sequence[str], starts: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], index: Index
+    ) -> None:
+        self._encoder, self.ids, self._starts, self._data, self.index = encoder, ids, starts, data, index
+        self._row = {entry_id: n for n, entry_id in enumerate(ids)}
+
+    @classmethod
+    def build(cls, encoder: Encoder, vectors: Mapping[str, bytes], costs: Mapping[str, Sequence[float]]) -> Neighbours:
+        """The index of some vectors: faiss where it is installed, else all projections one by one.
+
+        Args:
+            encoder: Who made the vectors.
+            vectors: By id.
+            costs: Of every id, in the order of `COSTS`; NaN where they are not known.
+        """
+        ids = sorted(vectors)
+        every = [vectors[i] for i in ids]
+        starts = np.concatenate([[0], np.cumsum([len(v) for v in every], dtype=np.int64)]).astype(np.int64)
+        index = INDEXES.build(kind())
+        if ids:
+            index.add(ids, located(encoder, every, [costs[i] for i in ids]))
+        return cls(encoder, ids, starts, np.frombuffer(b"".join(every), dtype=np.uint8), index)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether only a part of the projections is looked at."""
+        return not isinstance(self.index, ExactIndex)
+
+    def vectors(self, ids: Sequence[str]) -> list[bytes]:
+        """Stored vectors of entries that have one."""
+        rows = [self._row[i] for i in ids]
+        return [self._data[self._starts[row] : self._starts[row + 1]].tobytes() for row in rows]
+
+    def get(self, entry_id: str) -> bytes | None:
+        """The stored vector of an entry, if it has one."""
+        return self.vectors([entry_id])[0] if entry_id in self._row else None
+
+    def near(self, vector: bytes, costs: Sequence[float], k: int) -> list[str]:
+        """Candidates for the ``k`` entries that are most alike to a network with a vector and costs."""
+        return [entry_id for entry_id, _ in self.index.search(located(self._encoder, [vector], [costs]), k)[0]]
+
+    def save(self, folder: Path) -> None:
+        """Write into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "starts.npy", self._starts, allow_pickle=False)
+        np.save(folder / "data.npy", self._data, allow_pickle=False)
+        (folder / "ids.json").write_text(json.dumps(list(self.ids)))
+        self.index.save(folder / "index")
+
+    @classmethod
+    def load(cls, encoder: Encoder, folder: Path) -> Neighbours:
+        """What `save` wrote.
+
+        Raises:
+            OSError: A file is missing.
+            ValueError, EOFError, RuntimeError: A file is damaged; the last is what faiss raises.
+            ConfigError: The files do not belong together.
+        """
+        ids = json.loads((folder / "ids.json").read_text())
+        starts = np.load(folder / "starts.npy", allow_pickle=False)
+        data = np.load(folder / "data.npy", mmap_mode="r", allow_pickle=False)
+        index = type(INDEXES.build(kind())).load(folder / "index")
+        if not len(starts) - 1 == len(ids) == len(index) or int(starts[-1]) != len(data):
+            raise ConfigError(f"{folder}: the files do not belong together")
+        return cls(encoder, ids, starts, np.asarray(data), index)
+
+
+def kind() -> str:
+    """The index that can be used here."""
+    try:
+        INDEXES.build("faiss-ivf")
+    except MissingExtraError:
+        return "exact"
+    return "faiss-ivf"
+
+
+def open_neighbours(atlas: Atlas, encoder_name: str, stamps: Sequence[str]) -> Neighbours:
+    """The index of an encoder from the cache, built there first when it is missing, torn or of another version.
+
+    Args:
+        atlas: Whose vectors and costs it holds.
+        encoder_name: Registered name.
+        stamps: `Store.stamp` of every layer.
+    """
+    encoder = ENCODERS.build(encoder_name)
+    key = hashlib.sha256(json.dumps([FORMAT, __version__, kind(), *stamps]).encode()).hexdigest()[:16]
+    folder = atlas.cache / f"neighbours-{encoder_name}-{key}"
+    try:
+        return Neighbours.load(encoder, folder)
+    except (OSError, ValueError, EOFError, RuntimeError, ConfigError):
+        pass  # missing or torn: built anew below
+    columns = atlas.derived.columns
+    vectors = atlas.vectors(encoder_name)
+    numbers = [columns.number(name) for name in COSTS]
+    made = Neighbours.build(encoder, vectors, {i: [float(x[columns.row[i]]) for x in numbers] for i in vectors})
+    with contextlib.suppress(OSError):  # a read-only cache: every process builds its own
+        _write(made, folder, f"neighbours-{encoder_name}-*")
+    return made
+
+
+def _write(made: Neighbours, folder: Path, older: str) -> None:
+    """Into a folder of its own, which is renamed into place; older indexes of the same encoder are removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
+    try:
+        made.save(draft)
+        for old in folder.parent.glob(older):
+            shutil.rmtree(old, ignore_errors=True)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def located(encoder: Encoder, vectors: Sequence[bytes], costs: Sequence[Sequence[float]]) -> Vectors:
+    """Where networks are, ``(m, d)``: inner products are about the likeness that `netatlas.atlas.vectors.likeness` computes.
+
+    Costs that are not known, or not positive, are near nothing.
+    """
+    bags = np.sqrt(1 - COST_WEIGHT) * project(encoder, vectors)
+    values = np.asarray(costs, dtype=np.float64).reshape(len(vectors), len(COSTS))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angles = np.log(values)[..., None] * _FREQUENCIES  # (m, costs, frequencies)
+    waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1).reshape(len(vectors), -1)
+    scale = np.sqrt(COST_WEIGHT / len(COSTS) / len(_FREQUENCIES))
+    return np.concatenate([bags, scale * np.nan_to_num(waves, nan=0.0)], axis=1).astype(np.float32)
+
+
+def project(encoder: Encoder, vectors: Sequence[bytes]) -> Vectors:
+    """Signed random projections of stored vectors, of length 1, ``(m, DIM) float32``.
+
+    Every feature is added to, or taken from, `_PLACES` dimensions that a hash of it decides: Weinberger et al., "Feature Hashing for
+    Large Scale Multitask Learning", ICML 2009. Inner products have a standard error of about ``1 / sqrt(DIM)`` times the length
+    of what two vectors do not share, so near ones stay near.
+
+    Raises:
+        ConfigError: The encoder's vectors are no bags.
+    """
+    parts = []
+    for start in range(0, len(vectors), _AT_ONCE):
+        some = vectors[start : start + _AT_ONCE]
+        bags = encoder.bags(some)
+        if bags is None:
+            raise ConfigError(f"{encoder.name}: its vectors are no bags of features, so there is no approximate index of them")
+        parts.append(_projected(bags, len(some)))
+    made = np.concatenate(parts) if parts else np.zeros((0, DIM), np.float32)
+    lengths = np.linalg.norm(made, axis=1, keepdims=True)
+    return np.asarray(np.divide(made, lengths, out=np.zeros_like(made), where=lengths > 0), dtype=np.float32)
+
+
+def _projected(bags: Bags, m: int) -> Vectors:
+    hashes = _mix(bags.key)
+    made = np.zeros(m * DIM)
+    for place in range(_PLACES):
+        bits = hashes >> np.uint64(16 * place)
+        cell = bags.owner * DIM + (bits % np.uint64(DIM)).astype(np.int64)
+        sign = np.where(bits & np.uint64(1 << 12), 1.0, -1.0)
+        made += np.bincount(cell, weights=sign * bags.weight, minlength=m * DIM)
+    return made.reshape(m, DIM).astype(np.float32)
+
+
+def _mix(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """splitmix64: the same in every process and on every machine."""
+    with np.errstate(over="ignore"):
+        x = keys + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(x ^ (x >> np.uint64(31)))
