@@ -127,7 +127,7 @@ def likeness(
         vectors = atlas.neighbours(encoder).vectors(ids)
     alike = ENCODERS.build(encoder).similarities(vector, vectors)
     rows = np.array([columns.row[i] for i in ids], dtype=np.int64)
-    closeness = [_closeness(facts.get(name), columns.number(name)[rows]) for name in COSTS]
+    closeness = [closeness_of(facts.get(name), columns.number(name)[rows]) for name in COSTS]
     score = (1 - COST_WEIGHT) * alike + COST_WEIGHT * np.mean(closeness, axis=0)
     return dict(zip(ids, score.tolist(), strict=True))
 
@@ -136,7 +136,7 @@ def _number(value: Value | None) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
-def _closeness(value: Value | None, column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def closeness_of(value: Value | None, column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """``exp(-|ln ratio|)``: 1 for equal costs, 0.5 for twice or half; unknown costs are as far as can be."""
     if not isinstance(value, (int, float)) or value <= 0:
         return np.zeros(len(column))
