@@ -10,7 +10,7 @@ import pytest
 from netatlas.atlas import neighbours as neighbours_module
 from netatlas.atlas import vectors
 from netatlas.atlas.atlas import Atlas
-from netatlas.atlas.neighbours import DIM, Neighbours, located, project
+from netatlas.atlas.neighbours import Neighbours, located
 from netatlas.encoders.base import ENCODERS
 from netatlas.encoders.wl import WLHistogram
 from netatlas.errors import ConfigError, MissingExtraError
@@ -91,52 +91,39 @@ def test_without_faiss_all_projections_are_compared(large, monkeypatch, tmp_path
     build = neighbours_module.INDEXES.build
     monkeypatch.setattr(neighbours_module.INDEXES, "build", missing)
     hits = Atlas.open(None, cache=tmp_path).find(like="timm/resnet50")
-    assert sum("needs netatlas[faiss]" in note for note in hits.notes) == 1
+    assert sum("netatlas[faiss] is quicker" in note for note in hits.notes) == 1
 
 
-def test_projections_keep_inner_products():
-    """Over pairs of edited networks the mean error is that of a random projection, about 1 / sqrt(DIM)."""
-    atlas, encoder = Atlas.open(None), WLHistogram()
-    graphs = [atlas.graph(i) for i in ("timm/resnet18", "timm/convnext_tiny", "timm/vit_tiny_patch16_224", "timm/densenet121")]
-    stored = [encoder.encode(mutate(g, k, np.random.default_rng(k))) for g in graphs for k in range(5)]
-    dense = project(encoder, stored)
+@pytest.mark.parametrize("name", ["wl", "strata"])
+def test_dense_vectors_follow_similarities(name):
+    """Between networks and their edits, and across designs."""
+    atlas, encoder = Atlas.open(None), ENCODERS.build(name)
+    graphs = [atlas.graph(i) for i in sorted(atlas.vectors("wl"))[::90]]
+    stored = [encoder.encode(mutate(g, k, np.random.default_rng(k))) for g in graphs if len(g) < 400 for k in (0, 2)]
+    dense = encoder.dense(stored)
     exact = np.stack([encoder.similarities(v, stored) for v in stored])
-    assert dense.shape == (20, DIM)
     np.testing.assert_allclose(np.linalg.norm(dense, axis=1), 1.0, rtol=1e-5)
-    error = (dense @ dense.T - exact)[~np.eye(20, dtype=bool)]
-    assert np.sqrt(np.mean(error**2)) < 1.5 / np.sqrt(DIM)
-
-
-def test_bags_of_wl_are_exact():
-    atlas = Atlas.open(None)
-    known = atlas.vectors("wl")
-    some = [known[i] for i in sorted(known)[::211]] + [b""]
-    encoder = ENCODERS.build("wl")
-    bags = encoder.bags(some)
-    dense = np.zeros((len(some), len(np.unique(bags.key))))
-    np.add.at(dense, (bags.owner, np.unique(bags.key, return_inverse=True)[1]), bags.weight)
-    exact = np.stack([encoder.similarities(v, some) for v in some])
-    np.testing.assert_allclose((dense @ dense.T)[:-1, :-1], exact[:-1, :-1], atol=1e-5)
-
-
-def test_bags_of_strata_come_near_its_similarities():
-    atlas, encoder = Atlas.open(None), ENCODERS.build("strata")
-    stored = [encoder.encode(atlas.graph(i)) for i in sorted(atlas.vectors("wl"))[::60]]
-    bags = encoder.bags(stored)
-    dense = np.zeros((len(stored), len(np.unique(bags.key))))
-    np.add.at(dense, (bags.owner, np.unique(bags.key, return_inverse=True)[1]), bags.weight)
-    exact = np.stack([encoder.similarities(v, stored) for v in stored])
     off = ~np.eye(len(stored), dtype=bool)
     assert np.corrcoef((dense @ dense.T)[off], exact[off])[0, 1] > 0.9
 
 
-def test_an_encoder_without_bags_has_no_index():
+def test_dense_vectors_of_wl_err_as_random_projections_do():
+    atlas, encoder = Atlas.open(None), WLHistogram()
+    known = atlas.vectors("wl")
+    stored = [known[i] for i in sorted(known)[::40]]
+    dense = encoder.dense(stored)
+    exact = np.stack([encoder.similarities(v, stored) for v in stored])
+    error = (dense @ dense.T - exact)[~np.eye(len(stored), dtype=bool)]
+    assert np.sqrt(np.mean(error**2)) < 1.5 / np.sqrt(dense.shape[1])
+
+
+def test_an_encoder_without_dense_vectors_has_no_index():
     class Other(WLHistogram):
-        def bags(self, vectors):
+        def dense(self, vectors):
             return None
 
-    with pytest.raises(ConfigError, match="no bags of features"):
-        project(Other(), [b""])
+    with pytest.raises(ConfigError, match="no approximate index"):
+        located(Other(), [b""], [[1.0, 1.0]])
 
 
 def test_an_index_of_nothing_finds_nothing():

@@ -1,8 +1,8 @@
 """An approximate index over the stored vectors of an encoder, for atlases too large to compare a query with everything.
 
-Vectors of encoders are bags of features without fixed dimension, and their similarity need not be an inner product. So the index
-holds a signed random projection of every bag, whose inner products are about the similarities, beside a few numbers for costs; what it finds are candidates, which are then
-compared exactly (`netatlas.atlas.vectors`).
+Stored vectors are bags of features without fixed dimension, and their similarity need not be an inner product. So the index holds
+`Encoder.dense` of every vector, whose inner products are about the similarities, beside a few numbers for costs; what it finds are
+candidates, which are then compared exactly (`netatlas.atlas.vectors`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from netatlas import __version__
 from netatlas.atlas.vectors import COST_WEIGHT, COSTS
-from netatlas.encoders.base import ENCODERS, Bags, Encoder
+from netatlas.encoders.base import ENCODERS, Encoder
 from netatlas.errors import ConfigError, MissingExtraError
 from netatlas.retrieval.base import INDEXES, Index, Vectors
 from netatlas.retrieval.exact import ExactIndex
@@ -32,26 +32,22 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when an index is made differently, so that old caches are not read."""
 
-DIM = 256
-"""Dimensions of projected bags; at 100,000 vectors they take 100 MB."""
-
 _FREQUENCIES = np.tan(np.pi / 2 * (np.arange(16) + 0.5) / 16)
 """Angles per e-fold of a cost: quantiles of the spectrum of ``exp(-|x|)``, so that inner products are about the closeness of costs."""
 
-_AT_ONCE = 4096  # vectors projected together: bounds memory at some 100 MB
-
-_PLACES = 2  # dimensions a feature is added to; with one, two heavy features that meet would spoil a vector
+_AT_ONCE = 4096
+"""Vectors made dense together: bounds memory at some 100 MB."""
 
 
 class Neighbours:
     """Stored vectors of one encoder by id, and candidates for what is nearest to a vector.
 
     Args:
-        encoder: Whose vectors they are; it has `Encoder.bags`.
+        encoder: Whose vectors they are; it has `Encoder.dense`.
         ids: Ids, ascending.
         starts: ``(m + 1,)`` where each vector begins in ``data``.
         data: All vectors, one after another ``uint8``.
-        index: Of their projections.
+        index: Of their places.
     """
 
     def __init__(
@@ -62,7 +58,7 @@ class Neighbours:
 
     @classmethod
     def build(cls, encoder: Encoder, vectors: Mapping[str, bytes], costs: Mapping[str, Sequence[float]]) -> Neighbours:
-        """The index of some vectors: faiss where it is installed, else all projections one by one.
+        """The index of some vectors: faiss where it is installed, else all vectors one by one.
 
         Args:
             encoder: Who made the vectors.
@@ -82,7 +78,7 @@ class Neighbours:
 
     @property
     def is_approximate(self) -> bool:
-        """Whether only a part of the projections is looked at."""
+        """Whether only a part of the places is looked at."""
         return not isinstance(self.index, ExactIndex)
 
     def vectors(self, ids: Sequence[str]) -> list[bytes]:
@@ -174,53 +170,17 @@ def located(encoder: Encoder, vectors: Sequence[bytes], costs: Sequence[Sequence
     """Where networks are, ``(m, d)``: inner products are about the likeness that `netatlas.atlas.vectors.likeness` computes.
 
     Costs that are not known, or not positive, are near nothing.
+
+    Raises:
+        ConfigError: The encoder has no dense vectors.
     """
-    bags = np.sqrt(1 - COST_WEIGHT) * project(encoder, vectors)
+    parts = [encoder.dense(vectors[start : start + _AT_ONCE]) for start in range(0, len(vectors), _AT_ONCE)]
+    if any(part is None for part in parts):
+        raise ConfigError(f"{encoder.name}: there is no approximate index of its vectors")
     values = np.asarray(costs, dtype=np.float64).reshape(len(vectors), len(COSTS))
     with np.errstate(divide="ignore", invalid="ignore"):
         angles = np.log(values)[..., None] * _FREQUENCIES  # (m, costs, frequencies)
     waves = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1).reshape(len(vectors), -1)
     scale = np.sqrt(COST_WEIGHT / len(COSTS) / len(_FREQUENCIES))
-    return np.concatenate([bags, scale * np.nan_to_num(waves, nan=0.0)], axis=1).astype(np.float32)
-
-
-def project(encoder: Encoder, vectors: Sequence[bytes]) -> Vectors:
-    """Signed random projections of stored vectors, of length 1, ``(m, DIM) float32``.
-
-    Every feature is added to, or taken from, `_PLACES` dimensions that a hash of it decides: Weinberger et al., "Feature Hashing for
-    Large Scale Multitask Learning", ICML 2009. Inner products have a standard error of about ``1 / sqrt(DIM)`` times the length
-    of what two vectors do not share, so near ones stay near.
-
-    Raises:
-        ConfigError: The encoder's vectors are no bags.
-    """
-    parts = []
-    for start in range(0, len(vectors), _AT_ONCE):
-        some = vectors[start : start + _AT_ONCE]
-        bags = encoder.bags(some)
-        if bags is None:
-            raise ConfigError(f"{encoder.name}: its vectors are no bags of features, so there is no approximate index of them")
-        parts.append(_projected(bags, len(some)))
-    made = np.concatenate(parts) if parts else np.zeros((0, DIM), np.float32)
-    lengths = np.linalg.norm(made, axis=1, keepdims=True)
-    return np.asarray(np.divide(made, lengths, out=np.zeros_like(made), where=lengths > 0), dtype=np.float32)
-
-
-def _projected(bags: Bags, m: int) -> Vectors:
-    hashes = _mix(bags.key)
-    made = np.zeros(m * DIM)
-    for place in range(_PLACES):
-        bits = hashes >> np.uint64(16 * place)
-        cell = bags.owner * DIM + (bits % np.uint64(DIM)).astype(np.int64)
-        sign = np.where(bits & np.uint64(1 << 12), 1.0, -1.0)
-        made += np.bincount(cell, weights=sign * bags.weight, minlength=m * DIM)
-    return made.reshape(m, DIM).astype(np.float32)
-
-
-def _mix(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """splitmix64: the same in every process and on every machine."""
-    with np.errstate(over="ignore"):
-        x = keys + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(x ^ (x >> np.uint64(31)))
+    structure = np.sqrt(1 - COST_WEIGHT) * np.concatenate([part for part in parts if part is not None])
+    return np.concatenate([structure, scale * np.nan_to_num(waves, nan=0.0)], axis=1).astype(np.float32)

@@ -68,9 +68,7 @@ def vector_of(atlas: Atlas, entry: Entry, encoder: str = DEFAULT) -> bytes | Non
     return atlas.neighbours(encoder).get(owner) if is_large(atlas) else atlas.vectors(encoder).get(owner)
 
 
-def worth_comparing(
-    atlas: Atlas, liked: Sequence[tuple[bytes, Mapping[str, Value]]], mask: Mask, k: int, encoder: str = DEFAULT
-) -> tuple[Mask | None, str]:
+def worth_comparing(atlas: Atlas, liked: Sequence[Entry], mask: Mask, k: int, encoder: str = DEFAULT) -> tuple[Mask | None, str]:
     """Which rows of a large atlas to compare with examples, and what to say about it; ``None`` for all of a smaller one.
 
     The candidates of an approximate index for each example, as far as ``mask`` allows them; more of them, and at last everything
@@ -78,29 +76,37 @@ def worth_comparing(
 
     Args:
         atlas: What is searched.
-        liked: Vectors and facts of what is to be alike; without any, everything is compared.
+        liked: Entries to be alike to, of the atlas or with graphs; without any, everything is compared.
         mask: Rows that may be found.
         k: How many are wanted.
         encoder: Registered name.
     """
     if not is_large(atlas):
         return None, ""
-    near = atlas.neighbours(encoder)
-    row = atlas.derived.columns.row
+    near, row = atlas.neighbours(encoder), atlas.derived.columns.row
     allowed = np.zeros_like(mask)
     allowed[[row[i] for i in near.ids]] = True
     allowed &= mask
-    few = int(np.count_nonzero(allowed)) <= CANDIDATES
-    for wider in (1, 10) if liked and not few else ():
+    vectors = (
+        [] if np.count_nonzero(allowed) <= CANDIDATES else [(_vector(atlas, entry, encoder), entry.facts) for entry in liked]
+    )
+    for wider in (1, 10) if vectors else ():
         found = np.zeros_like(mask)
-        for vector, facts in liked:
-            costs = [_number(facts.get(name)) for name in COSTS]
-            found[[row[i] for i in near.near(vector, costs, wider * max(CANDIDATES, 10 * k))]] = True
+        for vector, facts in vectors:
+            if vector is not None:
+                costs = [_number(facts.get(name)) for name in COSTS]
+                found[[row[i] for i in near.near(vector, costs, wider * max(CANDIDATES, 10 * k))]] = True
         found &= allowed
         if np.count_nonzero(found) >= max(ENOUGH, k):
-            how = "an approximate index" if near.is_approximate else "projections (an approximate index needs netatlas[faiss])"
+            how = "an approximate index" if near.is_approximate else "a first look at all (netatlas[faiss] is quicker)"
             return found, f"compared exactly with {np.count_nonzero(found):,} of {len(near):,} architectures, found by {how}"
     return allowed, ""
+
+
+def _vector(atlas: Atlas, entry: Entry, encoder: str) -> bytes | None:
+    """The vector of an entry, stored or made now; ``None`` where it has neither vector nor graph."""
+    stored = vector_of(atlas, entry, encoder) if entry.graph is None else None
+    return stored if stored is not None or entry.graph is None else ENCODERS.build(encoder).encode(entry.graph)
 
 
 def likeness(
@@ -150,7 +156,7 @@ def relatives(atlas: Atlas, entry: Entry, k: int = 5) -> list[tuple[str, float]]
     vector = vector_of(atlas, entry)
     if vector is None:
         return []
-    among, _ = worth_comparing(atlas, [(vector, entry.facts)], np.ones(len(atlas), dtype=bool), k)
+    among, _ = worth_comparing(atlas, [entry], np.ones(len(atlas), dtype=bool), k)
     scores = likeness(atlas, vector, entry.facts, among=among)
     scores.pop(str(entry.facts.get("architecture", entry.id)), None)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:k]

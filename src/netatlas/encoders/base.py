@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from netatlas.graph.graph import Graph
 from netatlas.registry import Registry
-
-
-@dataclass(frozen=True)
-class Bags:
-    """Stored vectors as weighted features.
-
-    Attributes:
-        owner: Which of ``m`` vectors each of ``f`` features belongs to, ascending ``(f,) int64``.
-        key: What the feature is; the same in every vector ``(f,) uint64``.
-        weight: ``(f,) float32``.
-    """
-
-    owner: npt.NDArray[np.int64]
-    key: npt.NDArray[np.uint64]
-    weight: npt.NDArray[np.float32]
 
 
 class Encoder(ABC):
@@ -38,13 +22,17 @@ class Encoder(ABC):
     def encode(self, graph: Graph) -> bytes:
         """The vector of one graph, as it is stored. Depends on the graph's structure alone, not on the order of its nodes."""
 
+    def is_current(self, vector: bytes) -> bool:
+        """Whether stored bytes can be compared with what `encode` gives now; not so when another version made them."""
+        return True
+
+    def dense(self, vectors: Sequence[bytes]) -> npt.NDArray[np.float32] | None:
+        """Unit vectors ``(m, d)`` whose inner products about follow `similarities`, ``None`` where an encoder has none."""
+        return None
+
     @abstractmethod
     def similarities(self, query: bytes, vectors: Sequence[bytes]) -> npt.NDArray[np.float64]:
         """Similarity of ``query`` to each of ``m`` stored vectors, ``(m,)`` in [0, 1]; 1 for equal vectors."""
-
-    def bags(self, vectors: Sequence[bytes]) -> Bags | None:
-        """Features whose inner products are about the similarities, for an approximate index; ``None`` where there are none."""
-        return None
 
 
 class Trainable(Encoder):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from netatlas.encoders.base import ENCODERS, Bags, Encoder
+from netatlas.encoders.base import ENCODERS, Encoder
 from netatlas.errors import ConfigError, did_you_mean
 from netatlas.graph.coarse import coarse
 from netatlas.graph.graph import Graph
@@ -18,6 +18,12 @@ from netatlas.graph.ops import ATTRIBUTE_COLUMN
 VOCABULARIES, WEIGHTINGS = ("operators", "coarse"), ("log", "binary")
 
 _FEATURE = np.dtype([("label", "<u4"), ("count", "<u2")])
+
+DIM = 256
+"""Dimensions of `WLHistogram.dense`, to which labels are hashed with signs (Weinberger et al., ICML 2009, arXiv:0902.2206)."""
+
+_PLACES = 2
+"""Dimensions a label is written to; with one, two frequent labels that meet would spoil a vector."""
 
 
 @ENCODERS.register("wl")
@@ -77,12 +83,18 @@ class WLHistogram(Encoder):
         alike = np.divide(dots, scale, out=np.zeros(len(vectors)), where=scale > 0).clip(0.0, 1.0)
         return np.where((norms == 0) & (len(asked) == 0), 1.0, alike)  # two graphs of nothing coarse are the same
 
-    def bags(self, vectors: Sequence[bytes]) -> Bags:
-        """Exact: inner products are the similarities."""
+    def dense(self, vectors: Sequence[bytes]) -> npt.NDArray[np.float32]:
         every = np.frombuffer(b"".join(vectors), dtype=_FEATURE)
         owner, weights = _owners(vectors), self._weights(every["count"])
-        lengths = np.sqrt(np.bincount(owner, weights=weights**2, minlength=len(vectors)))
-        return Bags(owner, every["label"].astype(np.uint64), (weights / lengths[owner]).astype(np.float32))
+        found = np.zeros(len(vectors) * DIM)
+        labels = every["label"].astype(np.uint64)
+        for place in range(_PLACES):
+            code = (labels + np.uint64(place << 32)) * np.uint64(0x9E3779B97F4A7C15)  # the product's high bits are mixed best
+            sign = np.where(code >> np.uint64(63), 1.0, -1.0)
+            cell = owner * DIM + ((code >> np.uint64(40)) % np.uint64(DIM)).astype(np.int64)
+            found += np.bincount(cell, weights=sign * weights, minlength=len(found))
+        made = found.reshape(len(vectors), DIM)
+        return np.asarray(made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
     def _weights(self, counts: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
         return np.ones(len(counts)) if self.weighting == "binary" else np.log1p(counts.astype(np.float64))
