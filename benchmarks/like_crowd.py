@@ -24,8 +24,8 @@ import numpy.typing as npt
 from netatlas.atlas.atlas import Atlas
 from netatlas.atlas.neighbours import Neighbours, kind
 from netatlas.atlas.vectors import CANDIDATES, COST_WEIGHT, closeness_of
+from netatlas.encoders._strata_packed import HEADER, keys_of
 from netatlas.encoders.base import ENCODERS, Encoder
-from netatlas.encoders.strata import _HEADER
 from netatlas.encoders.wl import _FEATURE
 from netatlas.errors import GraphError
 from netatlas.graph.graph import Graph
@@ -33,7 +33,7 @@ from netatlas.graph.mutate import mutations
 from netatlas.graph.serialize import from_bytes, to_bytes
 
 LARGEST = 1_000  # nodes of an architecture that is edited
-LAYOUT = {"wl": (0, _FEATURE.itemsize), "strata": (_HEADER.itemsize, 4)}
+LAYOUT = {"wl": (0, _FEATURE.itemsize), "strata": (HEADER.itemsize, 4)}
 """Bytes before the features of a vector, and of each feature."""
 
 Rows = list[tuple[bytes, tuple[float, float]]]
@@ -75,7 +75,7 @@ def mixed(rows: Rows, count: int, name: str, rng: np.random.Generator) -> Rows:
         kept = one[rng.random(len(one)) >= share]
         new = other[rng.random(len(other)) < share * len(one) / max(len(other), 1)]
         both = np.concatenate([kept, new])
-        keys = both["label"] if name == "wl" else both["word"] >> np.uint32(8)
+        keys = both["label"] if name == "wl" else keys_of(both["word"])
         _, first = np.unique(keys, return_index=True)
         scale = np.exp(0.2 * rng.standard_normal(2))
         found.append((ours[:head] + both[first].tobytes(), (costs[0] * scale[0], costs[1] * scale[1])))
@@ -122,12 +122,19 @@ def measure(encoder: Encoder, rows: Rows, asked: Rows) -> None:
     print(f"{kind()}: {len(near):,} vectors, built in {time.perf_counter() - started:.0f} s")
     every, columns = [v for v, _ in rows], np.array([c for _, c in rows])
     seconds, exact_seconds, recall = [], [], []
+    parts: dict[str, list[float]] = {"first look": [], "reading": [], "comparing": []}
     for vector, cost in asked:
         started = time.perf_counter()
         found = near.near(vector, cost, CANDIDATES)
-        scores = likeness(encoder, vector, cost, near.vectors(found), np.array([costs[i] for i in found]))
+        looked = time.perf_counter()
+        some, theirs = near.vectors(found), np.array([costs[i] for i in found])
+        fetched = time.perf_counter()
+        scores = likeness(encoder, vector, cost, some, theirs)
         best = [found[i] for i in np.argsort(-scores, kind="stable")[:10]]
-        seconds.append(time.perf_counter() - started)
+        done = time.perf_counter()
+        for name, value in zip(parts, (looked - started, fetched - looked, done - fetched), strict=True):
+            parts[name].append(1000 * value)
+        seconds.append(done - started)
         started = time.perf_counter()
         whole = likeness(encoder, vector, cost, every, columns)
         exact_seconds.append(time.perf_counter() - started)
@@ -138,6 +145,7 @@ def measure(encoder: Encoder, rows: Rows, asked: Rows) -> None:
         f"query: median {statistics.median(milliseconds):.0f} ms, 95 % below {milliseconds[int(0.95 * len(seconds))]:.0f} ms; "
         f"everything compared: {1000 * statistics.median(exact_seconds):.0f} ms"
     )
+    print("of which " + ", ".join(f"{name} {statistics.median(values):.1f} ms" for name, values in parts.items()))
     print(f"recall@10 against everything compared: {np.mean(recall):.4f} over {len(asked)} queries, {CANDIDATES:,} candidates")
 
 
