@@ -117,7 +117,8 @@ def measure(encoder: Encoder, rows: Rows, asked: Rows) -> None:
     ids = [f"n{i:06}" for i in range(len(rows))]
     costs = dict(zip(ids, (c for _, c in rows), strict=True))
     started = time.perf_counter()
-    near = Neighbours.build(encoder, dict(zip(ids, (v for v, _ in rows), strict=True)), costs)
+    places = {entry_id: n for n, entry_id in enumerate(ids)}
+    near = Neighbours.build(encoder, dict(zip(ids, (v for v, _ in rows), strict=True)), costs, places)
     near.near(asked[0][0], asked[0][1], 10)
     print(f"{kind()}: {len(near):,} vectors, built in {time.perf_counter() - started:.0f} s")
     every, columns = [v for v, _ in rows], np.array([c for _, c in rows])

@@ -76,6 +76,7 @@ def test_the_index_is_kept_and_a_torn_one_is_built_again(large, tmp_path):
     assert again.vectors(some) == [known[i] for i in some] == first.vectors(some)
     assert again.near(known[some[3]], [5e6, 1e9], 20) == first.near(known[some[3]], [5e6, 1e9], 20)
     assert again.get("no/such") is None
+    assert [large.derived.columns.ids[row] for row in again.rows.tolist()] == list(again.ids)
     (folder / "starts.npy").write_bytes(b"")
     assert Atlas.open(None, cache=tmp_path).neighbours("wl").vectors(some) == first.vectors(some)
     shutil.rmtree(folder / "index")
@@ -127,7 +128,7 @@ def test_an_encoder_without_dense_vectors_has_no_index():
 
 
 def test_an_index_of_nothing_finds_nothing():
-    near = Neighbours.build(WLHistogram(), {}, {})
+    near = Neighbours.build(WLHistogram(), {}, {}, {})
     assert len(near) == 0
     assert near.near(b"", [1.0, 1.0], 5) == []
 

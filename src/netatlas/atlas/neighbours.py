@@ -48,22 +48,32 @@ class Neighbours:
         starts: ``(m + 1,)`` where each vector begins in ``data``.
         data: All vectors, one after another ``uint8``.
         index: Of their places.
+        rows: ``(m,)`` where each is in the columns of the atlas.
     """
 
     def __init__(
-        self, encoder: Encoder, ids: Sequence[str], starts: npt.NDArray[np.int64], data: npt.NDArray[np.uint8], index: Index
+        self,
+        encoder: Encoder,
+        ids: Sequence[str],
+        starts: npt.NDArray[np.int64],
+        data: npt.NDArray[np.uint8],
+        index: Index,
+        rows: npt.NDArray[np.int64],
     ) -> None:
-        self._encoder, self.ids, self._starts, self._data, self.index = encoder, ids, starts, data, index
+        self._encoder, self.ids, self._starts, self._data, self.index, self.rows = encoder, ids, starts, data, index, rows
         self._row = {entry_id: n for n, entry_id in enumerate(ids)}
 
     @classmethod
-    def build(cls, encoder: Encoder, vectors: Mapping[str, bytes], costs: Mapping[str, Sequence[float]]) -> Neighbours:
+    def build(
+        cls, encoder: Encoder, vectors: Mapping[str, bytes], costs: Mapping[str, Sequence[float]], rows: Mapping[str, int]
+    ) -> Neighbours:
         """The index of some vectors: faiss where it is installed, else all vectors one by one.
 
         Args:
             encoder: Who made the vectors.
             vectors: By id.
             costs: Of every id, in the order of `COSTS`; NaN where they are not known.
+            rows: Of every id, in the columns of the atlas.
         """
         ids = sorted(vectors)
         every = [vectors[i] for i in ids]
@@ -71,7 +81,8 @@ class Neighbours:
         index = INDEXES.build(kind())
         if ids:
             index.add(ids, located(encoder, every, [costs[i] for i in ids]))
-        return cls(encoder, ids, starts, np.frombuffer(b"".join(every), dtype=np.uint8), index)
+        data = np.frombuffer(b"".join(every), dtype=np.uint8)
+        return cls(encoder, ids, starts, data, index, np.array([rows[i] for i in ids], dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,6 +109,7 @@ class Neighbours:
         """Write into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "starts.npy", self._starts, allow_pickle=False)
+        np.save(folder / "rows.npy", self.rows, allow_pickle=False)
         np.save(folder / "data.npy", self._data, allow_pickle=False)
         (folder / "ids.json").write_text(json.dumps(list(self.ids)))
         self.index.save(folder / "index")
@@ -113,11 +125,12 @@ class Neighbours:
         """
         ids = json.loads((folder / "ids.json").read_text())
         starts = np.load(folder / "starts.npy", allow_pickle=False)
+        rows = np.load(folder / "rows.npy", allow_pickle=False)
         data = np.load(folder / "data.npy", mmap_mode="r", allow_pickle=False)
         index = type(INDEXES.build(kind())).load(folder / "index")
-        if not len(starts) - 1 == len(ids) == len(index) or int(starts[-1]) != len(data):
+        if not len(starts) - 1 == len(ids) == len(index) == len(rows) or int(starts[-1]) != len(data):
             raise ConfigError(f"{folder}: the files do not belong together")
-        return cls(encoder, ids, starts, np.asarray(data), index)
+        return cls(encoder, ids, starts, np.asarray(data), index, rows)
 
 
 def kind() -> str:
@@ -147,7 +160,8 @@ def open_neighbours(atlas: Atlas, encoder_name: str, stamps: Sequence[str]) -> N
     columns = atlas.derived.columns
     vectors = atlas.vectors(encoder_name)
     numbers = [columns.number(name) for name in COSTS]
-    made = Neighbours.build(encoder, vectors, {i: [float(x[columns.row[i]]) for x in numbers] for i in vectors})
+    costs = {i: [float(x[columns.row[i]]) for x in numbers] for i in vectors}
+    made = Neighbours.build(encoder, vectors, costs, columns.row)
     with contextlib.suppress(OSError):  # a read-only cache: every process builds its own
         _write(made, folder, f"neighbours-{encoder_name}-*")
     return made

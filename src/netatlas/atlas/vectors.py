@@ -85,7 +85,7 @@ def worth_comparing(atlas: Atlas, liked: Sequence[Entry], mask: Mask, k: int, en
         return None, ""
     near, row = atlas.neighbours(encoder), atlas.derived.columns.row
     allowed = np.zeros_like(mask)
-    allowed[[row[i] for i in near.ids]] = True
+    allowed[near.rows] = True
     allowed &= mask
     vectors = (
         [] if np.count_nonzero(allowed) <= CANDIDATES else [(_vector(atlas, entry, encoder), entry.facts) for entry in liked]
