@@ -25,13 +25,19 @@ ASKED = (
 )
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One cache for the module, so that indexes are built once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def large(monkeypatch):
+def large(monkeypatch, cache):
     """The starter atlas, taken for a large one: 60 candidates of 2,132."""
     monkeypatch.setattr(vectors, "EXACT_UP_TO", 1_000)
     monkeypatch.setattr(vectors, "CANDIDATES", 60)
     monkeypatch.setattr(vectors, "ENOUGH", 10)
-    return Atlas.open(None)
+    return Atlas.open(None, cache=cache)
 
 
 def _ids(hits):
