@@ -6,12 +6,11 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
 
 from netatlas.errors import ConfigError, MissingExtraError
 from netatlas.evaluation.journal import Journal
 from netatlas.evaluation.machine import machine
-from netatlas.evaluation.nar.measure import OPPONENT, Contender, Run, Step, Unit, evaluate, plan
+from netatlas.evaluation.nar.measure import OPPONENT, Contender, Run, Step, Unit, evaluate, plan, starter
 from netatlas.evaluation.nar.protocols import find_protocol
 from netatlas.evaluation.nar.report import deeper, speed, table
 from netatlas.evaluation.tables import Table
@@ -32,7 +31,7 @@ def run(
     _torch()
     seeds = 1 if quick else seeds
     units = _units(protocols, seeds, quick=quick)
-    runs = evaluate(units, _starter, journal=journal, limit=QUICK_LIMIT if quick else None, minutes=minutes, progress=progress)
+    runs = evaluate(units, starter, journal=journal, limit=QUICK_LIMIT if quick else None, minutes=minutes, progress=progress)
     if not runs:
         raise ConfigError(f"nar: nothing was measured in {minutes} minutes")
     protocols = tuple(name for name in protocols if any(run.protocol == name for run in runs))
@@ -51,14 +50,6 @@ def run(
 def _torch() -> None:
     if find_spec("torch") is None:
         raise MissingExtraError("the reproduction of nar", "torch")
-
-
-def _starter() -> Any:
-    """The atlas of the package alone: a user's own entries would change the figures."""
-    from netatlas.atlas.atlas import Atlas
-    from netatlas.atlas.places import starter_path
-
-    return Atlas.open(starter_path())
 
 
 def _units(protocols: Sequence[str], seeds: int, *, quick: bool) -> list[Unit]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netatlas.encoders.base import ENCODERS, Encoder, Trainable
-from netatlas.errors import ConfigError
+from netatlas.errors import ConfigError, StoreError
 from netatlas.evaluation.fingerprint import code_mark, task_mark
 from netatlas.evaluation.journal import Journal
 from netatlas.evaluation.machine import version
@@ -165,6 +165,21 @@ def evaluate(
     until = time.monotonic() + 60 * minutes if minutes is not None else math.inf
     with one_thread():
         return _evaluate(units, cache(atlas), journal, limit, until, progress)
+
+
+def starter() -> Atlas:
+    """The atlas of the package alone: a user's own entries would change the figures.
+
+    Raises:
+        StoreError: There is none.
+    """
+    from netatlas.atlas.atlas import Atlas
+    from netatlas.atlas.places import starter_path
+
+    path = starter_path()
+    if path is None:
+        raise StoreError("the package has no starter atlas; make it with 'make atlas'")
+    return Atlas.open(path)
 
 
 @contextmanager
