@@ -53,11 +53,15 @@ def _torch() -> None:
 
 
 def _units(protocols: Sequence[str], seeds: int, *, quick: bool) -> list[Unit]:
-    """Seed by seed; among equal seeds ablations last, which are measured on P2 alone."""
+    """Seed by seed, in each of them the first draw of every protocol first, so that every claim can be judged early.
+
+    Ablations, which are measured on P2 alone, come after all else of a seed.
+    """
     units: list[Unit] = []
     for main in (True, False):
         found = [_shorter(m.contender) if quick else m.contender for m in METHODS if m.main is main]
-        units += plan({name: found for name in protocols if main or name == "P2"}, seeds, 1 if quick else None)
+        some = plan({name: found for name in protocols if main or name == "P2"}, seeds, 1 if quick else None)
+        units += sorted(some, key=lambda unit: (unit.seed, unit.split))
     return sorted(units, key=lambda unit: unit.seed)
 
 
