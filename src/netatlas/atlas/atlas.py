@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
+    from netatlas.atlas.neighbours import Neighbours
     from netatlas.graph.pool import Pool
 
 
@@ -38,6 +39,7 @@ class Atlas:
         self._layers = tuple(layers)
         self.writable = writable
         self.cache = cache
+        self._neighbours: dict[str, Neighbours] = {}
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, starter: bool = True, cache: str | Path | None = None) -> Atlas:
@@ -158,6 +160,14 @@ class Atlas:
     def with_graphs(self) -> list[str]:
         """Ids of the entries that have a graph of their own, sorted."""
         return sorted({i for layer in self._layers for i in layer.with_graphs()})
+
+    def neighbours(self, encoder: str) -> Neighbours:
+        """The approximate index of one encoder's vectors, opened once; see `netatlas.atlas.neighbours`."""
+        from netatlas.atlas.neighbours import open_neighbours
+
+        if encoder not in self._neighbours:
+            self._neighbours[encoder] = open_neighbours(self, encoder, [layer.stamp() for layer in self._layers])
+        return self._neighbours[encoder]
 
     def pools(self) -> list[Pool]:
         """The graphs of every layer side by side, uppermost first; see `netatlas.atlas.pools.open_pools`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netatlas.atlas.tables import html_table, table
-from netatlas.atlas.vectors import DEFAULT, encode, likeness, relatives
+from netatlas.atlas.vectors import DEFAULT, encode, likeness, relatives, worth_comparing
 from netatlas.errors import StoreError
 from netatlas.facts import FACTS, Value, format_count, format_value
 from netatlas.graph.blocks import outline
@@ -162,7 +162,8 @@ def card_of(atlas: Atlas, entry: Entry) -> Card:
     """The card of an entry that is not in the atlas, with its nearest relatives there."""
     near: tuple[tuple[str, float], ...] = ()
     if entry.graph is not None:
-        scores = likeness(atlas, encode(entry.graph)[DEFAULT], entry.facts)
+        among, _ = worth_comparing(atlas, [entry], np.ones(len(atlas), dtype=bool), 5)
+        scores = likeness(atlas, encode(entry.graph)[DEFAULT], entry.facts, among=among)
         near = tuple(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:5])
     return Card(entry, entry.graph, near, ())
 

@@ -76,9 +76,9 @@ def find(
     named = examples_in(readable, atlas)
     reading = read(named.text, derived.vocabulary, lookup=_namer(derived), year=time.gmtime().tm_year)
     demand = _demand(derived.columns, reading, where, kind, unknown)
-    example = examples(atlas, [*several(like), *named.like], [*several(unlike), *named.unlike])
     built = structure.structural(atlas, several(pattern), contains, exact_widths) if pattern or contains else None
     mask = demand.mask & built.mask if built is not None else demand.mask
+    example = examples(atlas, [*several(like), *named.like], [*several(unlike), *named.unlike], mask, k)
     scores, reasons, found = score(derived, named.text, reading, mask, example, k)
     mask = mask & found
     if pareto:
