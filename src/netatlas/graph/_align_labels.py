@@ -125,7 +125,7 @@ def _positions(graph: Graph, rank: Ints, is_conv: npt.NDArray[np.bool_], width: 
     channels[first] = shape[first, -3]
     channels[is_conv] = width[is_conv]
     sized: Ints = np.where(shape == 0, 1, shape).prod(axis=1)
-    found = np.where(rank >= 3, sized // np.maximum(channels, 1), 1)
+    found = np.where(rank >= 2, sized // np.maximum(channels, 1), 1)
     return np.asarray(np.maximum(found, 1), dtype=np.int64)
 
 
@@ -182,8 +182,8 @@ class Labels:
             self._factored = _pairwise(u, v), of_a.reshape(-1), of_b.reshape(-1)
         return self._factored
 
-    def likeness(self, i: int, columns: slice) -> npt.NDArray[np.int32]:
-        """Likeness of node ``i`` of the first graph to consecutive nodes of the second ``(n,)``."""
+    def likeness(self, i: int, columns: slice | Ints) -> npt.NDArray[np.int32]:
+        """Likeness of node ``i`` of the first graph to some nodes of the second, a slice or their numbers ``(n,)``."""
         table, of_a, of_b = self._table()
         score = table[of_a[i]][of_b[columns]].astype(np.int32)
         factor = 1 + int(self.a.is_layer[i])

@@ -31,6 +31,20 @@ class Matching:
         self._full = [x.tolist() for x in labels.full]
         self._own = [x.tolist() for x in labels.own]
 
+    def keep_to_parts(self) -> None:
+        """Take apart nodes that are not alike, layers of other widths included, and whose parts do not belong together.
+
+        The first convolution of one block has not become the one of another block that has its own counterpart.
+        """
+        if self.labels.part is None:
+            return
+        ours, theirs = (x.tolist() for x in self.labels.part)
+        layers = self.labels.a.is_layer.tolist()
+        for i, j in enumerate(self.to_b):
+            key = self._full if layers[i] else self._own
+            if j >= 0 and ours[i] != theirs[j] and key[0][i] != key[1][j]:
+                self.to_b[i] = self.to_a[j] = -1
+
     # ------------------------------------------------------------ gaps
 
     def shift_gaps(self) -> None:
@@ -111,24 +125,6 @@ class Matching:
                     if (j := self._by_neighbours(i, key[0], key[1])) >= 0:
                         self.to_b[i], self.to_a[j] = j, i
                         changed = True
-
-    def fill_unwired(self) -> None:
-        """Match what is left over of graphs without wiring: equal operators of one module, then equal operators in order.
-
-        The layers of a checkpoint stand in the order of their names; where they stand says nothing.
-        """
-        free: dict[object, list[int]] = {}
-        for with_path in (True, False):
-            free.clear()
-            for j, i in enumerate(self.to_a):
-                if i < 0:
-                    key = (self._full[1][j], self.labels.b.paths[j] if with_path else "")
-                    free.setdefault(key, []).append(j)
-            for i, j in enumerate(self.to_b):
-                key = (self._full[0][i], self.labels.a.paths[i] if with_path else "")
-                if j < 0 and free.get(key):
-                    partner = free[key].pop(0)
-                    self.to_b[i], self.to_a[partner] = partner, i
 
     def _by_neighbours(self, i: int, ours: list[int], theirs: list[int]) -> int:
         """The free node of the second graph with the most matched neighbours in common with ``i``; -1 for none."""

@@ -16,7 +16,7 @@ from netatlas.graph._drawing_svg import clean, number, ranges, rect, xml
 from netatlas.graph._drawing_units import DETAIL, HIGH, Panel, detail_width, panel, tag_width, tooltip
 from netatlas.graph._drawing_units import Unit as Box
 from netatlas.graph.blocks import Block
-from netatlas.graph.explain import stages
+from netatlas.graph.explain import staged
 
 if TYPE_CHECKING:
     from netatlas.graph.diff import Diff
@@ -190,27 +190,15 @@ class _Sheet:
 
     def _stage_titles(self) -> dict[int, str]:
         """What is said above the first shown row of each stage, by the row's identity."""
-        runs: list[list[Row]] = []
-        for row in self.diff.rows:
-            if runs and runs[-1][0].stage == row.stage:
-                runs[-1].append(row)
-            else:
-                runs.append([row])
-        number_of, count = [], 0
-        for run in runs:
-            made = stages(run, self.words)
-            if made and any(made[0].blocks):
-                count += 1
-                number_of.append((run, made[0].text().replace("stage 1", f"stage {count}", 1)))
-            else:
-                number_of.append((run, ""))
         firsts: dict[int, str] = {}
         shown = [row for row in self.rows if isinstance(row, Row)]
-        for run, title in number_of:
+        for run, stage in staged(self.diff.rows, self.words):
+            if stage is None or not any(stage.blocks):
+                continue
             heads = {(row.nodes_a[:1], row.nodes_b[:1]) for row in run}
             for row in shown:
                 if (row.nodes_a[:1], row.nodes_b[:1]) in heads:
-                    firsts[id(row)] = title
+                    firsts[id(row)] = stage.text()
                     break
         return firsts
 

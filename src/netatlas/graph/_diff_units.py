@@ -14,6 +14,9 @@ from netatlas.graph.graph import Graph
 LARGEST = 64
 """A part of more operators is opened where it has parts of its own."""
 
+_SMALL = 32
+"""A network or part of at most this many operators is one part, unless something repeats in it."""
+
 _CUT_FROM = 12
 """Operators of the shortest part that is cut at its poolings."""
 
@@ -46,8 +49,10 @@ def units(graph: Graph, words: Words) -> list[Unit]:
 
 
 def _flat(words: Words, root: Block) -> list[tuple[Block, tuple[int, ...], int]]:
-    """A small network of single layers as one part beside its inputs; empty where there are larger parts."""
-    if len(root.nodes) > LARGEST or not root.children or not all(is_thin(words, c) or c.is_operator for c in root.children):
+    """A small network, or one of single layers, as one part beside its inputs; empty where there are larger parts."""
+    is_small = len(root.nodes) <= _SMALL and not _has_repeats(root)
+    is_thin_all = len(root.nodes) <= LARGEST and all(is_thin(words, c) or c.is_operator for c in root.children)
+    if not root.children or not (is_small or is_thin_all):
         return []
     inputs = [c for c in root.children if words.names[c.nodes[0]] == "input"]
     rest = tuple(sorted(i for c in root.children if c not in inputs for i in c.nodes))
@@ -127,7 +132,18 @@ def joined_labels(labels: Sequence[str]) -> str:
     first, last = (_NUMBERED.fullmatch(label) for label in (distinct[0], distinct[-1]))
     if first and last and first["head"] == last["head"]:
         return f"{first['head']}{first['start']}-{last['stop'] or last['start']}"
+    if inner := _counting(distinct[0], distinct[-1]):
+        return inner
     return ", ".join(distinct) if len(distinct) == 2 else f"{distinct[0]} … {distinct[-1]}"
+
+
+def _counting(first: str, last: str) -> str:
+    """``block.1.layer`` to ``block.4.layer`` as ``block.1-4.layer``; ``""`` where more than one number differs."""
+    x, y = (re.split(r"(\d+)", label) for label in (first, last))
+    apart = [n for n, (a, b) in enumerate(zip(x, y, strict=False)) if a != b]
+    if len(x) != len(y) or len(apart) != 1 or not apart[0] % 2:
+        return ""
+    return "".join([*x[: apart[0]], f"{x[apart[0]]}-{y[apart[0]]}", *x[apart[0] + 1 :]])
 
 
 _NUMBERED = re.compile(r"(?P<head>.*?)(?P<start>\d{1,9})(?:-(?P<stop>\d{1,9}))?")
