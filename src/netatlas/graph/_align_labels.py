@@ -137,6 +137,7 @@ class Labels:
         b: The second.
         own: Number of operator and attributes, widths left out, of every node of either.
         full: Number of ``own``, output shape and parameters.
+        owner: Number of the part every node is in, counted in each graph; ``None`` until that is known.
         part: Number of the part every node belongs to, equal for parts that belong together; ``None`` until that is known.
     """
 
@@ -156,6 +157,7 @@ class Labels:
             for n, side in enumerate((self.a, self.b))
         )
         self.part: tuple[Ints, Ints] | None = None
+        self.owner: tuple[Ints, Ints] | None = None
         self._factored: tuple[npt.NDArray[np.int16], Ints, Ints] | None = None
 
     def _contexts(self, exact: bool) -> list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from netatlas.graph._align_labels import Labels, Side
+from netatlas.graph._diff_units import belonging
 
 MOST_SHIFTS = 1024
 """Places a gap is tried at in each direction."""
@@ -32,17 +34,18 @@ class Matching:
         self._own = [x.tolist() for x in labels.own]
 
     def keep_to_parts(self) -> None:
-        """Take apart nodes that are not alike, layers of other widths included, and whose parts do not belong together.
+        """Take apart nodes that are not alike, layers of other widths included, where hardly anything else joins their parts.
 
         The first convolution of one block has not become the one of another block that has its own counterpart.
         """
-        if self.labels.part is None:
+        if self.labels.owner is None:
             return
-        ours, theirs = (x.tolist() for x in self.labels.part)
+        ours, theirs = (x.tolist() for x in self.labels.owner)
         layers = self.labels.a.is_layer.tolist()
+        together = belonging([(ours[i], theirs[j]) for i, j in enumerate(self.to_b) if j >= 0], Counter(ours), Counter(theirs))
         for i, j in enumerate(self.to_b):
             key = self._full if layers[i] else self._own
-            if j >= 0 and ours[i] != theirs[j] and key[0][i] != key[1][j]:
+            if j >= 0 and (ours[i], theirs[j]) not in together and key[0][i] != key[1][j]:
                 self.to_b[i] = self.to_a[j] = -1
 
     # ------------------------------------------------------------ gaps

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from netatlas.graph._align_changes import Change
-from netatlas.graph._diff_units import Unit, joined_labels, units
+from netatlas.graph._diff_units import Unit, belonging, joined_labels, units
 from netatlas.graph._drawing_labels import SPATIAL, Words, params_text, shape_text
 from netatlas.graph.align import Alignment
 
@@ -17,9 +17,6 @@ SAME, CHANGED, ONLY_A, ONLY_B = "same", "changed", "only a", "only b"
 
 _KEPT, _FEW_EDITS = 0.5, 6
 """A part keeps less than this share of its layers, other widths counted half, and has more edits than this: it was replaced."""
-
-_SHARE, _LARGE_SHARE = 0.25, 0.67
-"""Two parts belong to one row when this share of the smaller is matched with the other; more, when either has a better partner."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +177,8 @@ class _Rows:
 
     def _groups(self) -> list[tuple[list[int], list[int]]]:
         """Parts connected by a large enough share of matched operators."""
-        shared = Counter((self.of[0][i], self.of[1][j]) for i, j in self.found.pairs)
+        sizes = [{n: len(unit.nodes) for n, unit in enumerate(side)} for side in self.units]
+        together = belonging(((self.of[0][i], self.of[1][j]) for i, j in self.found.pairs), sizes[0], sizes[1])
         parent = list(range(len(self.units[0]) + len(self.units[1])))
 
         def root(x: int) -> int:
@@ -189,13 +187,8 @@ class _Rows:
                 x = parent[x]
             return x
 
-        best = (Counter[int](), Counter[int]())
-        for (ua, ub), n in shared.items():
-            best[0][ua], best[1][ub] = max(best[0][ua], n), max(best[1][ub], n)
-        for (ua, ub), n in shared.items():
-            smaller = min(len(self.units[0][ua].nodes), len(self.units[1][ub].nodes))
-            if n >= (_SHARE if n == best[0][ua] == best[1][ub] else _LARGE_SHARE) * smaller:
-                parent[root(len(self.units[0]) + ub)] = root(ua)
+        for ua, ub in sorted(together):
+            parent[root(len(self.units[0]) + ub)] = root(ua)
         groups: dict[int, tuple[list[int], list[int]]] = {}
         for x in range(len(parent)):
             side = int(x >= len(self.units[0]))
@@ -205,13 +198,17 @@ class _Rows:
     def _ordered(self, groups: list[tuple[list[int], list[int]]]) -> list[tuple[list[int], list[int]]]:
         """Groups in the order of the second network; those of the first alone go after what they follow there."""
         place = {a: max(bs) for members, bs in groups if bs for a in members}
+        before = -1
+        follows = []  # for every part of the first network, the part of the second that what lies before it goes to
+        for x in range(len(self.units[0])):
+            before = place.get(x, before)
+            follows.append(before)
         keyed = []
         for n, (members, bs) in enumerate(groups):
             if bs:
                 keyed.append(((min(bs), 1, 0), n))
             else:
-                before = next((place[x] for x in range(members[0], -1, -1) if x in place), -1)
-                keyed.append(((before, 2, members[0]), n))
+                keyed.append(((follows[members[0]], 2, members[0]), n))
         return [groups[n] for _, n in sorted(keyed)]
 
     # ------------------------------------------------------------ what a row says

@@ -43,8 +43,9 @@ def units(graph: Graph, words: Words) -> list[Unit]:
     root = structure(graph)
     flat = _flat(words, root)
     parts = [(block, piece, n) for block, nodes, n in flat or _parts(root) for piece in _pooled(words, nodes, n)]
-    under = Counter(tuple(path[:n]) for path in _paths(graph, range(len(graph))) for n in range(1, len(path) + 1))
-    found = [_named(graph, words, under, *part) for part in parts]
+    paths = _paths(graph)
+    under = Counter(tuple(path[:n]) for path in paths for n in range(1, len(path) + 1))
+    found = [_named(paths, words, under, *part) for part in parts]
     return sorted(found, key=lambda unit: unit.nodes[0])
 
 
@@ -94,10 +95,15 @@ def _has_repeats(block: Block) -> bool:
 
 
 def _named(
-    graph: Graph, words: Words, under: Mapping[tuple[str, ...], int], block: Block, nodes: tuple[int, ...], number: int
+    every: Sequence[list[str]],
+    words: Words,
+    under: Mapping[tuple[str, ...], int],
+    block: Block,
+    nodes: tuple[int, ...],
+    number: int,
 ) -> Unit:
     """A unit called by its module, by the first and last of the modules it takes, or by the block where there are none."""
-    paths = _paths(graph, nodes)
+    paths = [every[i] for i in nodes]
     path = tuple(_shared(paths))
     if path and under[path] == len(nodes):
         return Unit(".".join(path), block.cls, nodes)
@@ -110,10 +116,10 @@ def _named(
     return Unit(label or "network", block.cls, nodes, is_module=False)
 
 
-def _paths(graph: Graph, nodes: Iterable[int]) -> list[list[str]]:
+def _paths(graph: Graph) -> list[list[str]]:
+    """Names of the modules around every node."""
     parts = [s.path.split(".") if s.path else [] for s in graph.scopes]
-    scope = graph.scope.tolist()
-    return [parts[scope[i]] for i in nodes]
+    return [parts[i] for i in graph.scope.tolist()]
 
 
 def _shared(paths: Sequence[list[str]]) -> list[str]:
@@ -122,6 +128,29 @@ def _shared(paths: Sequence[list[str]]) -> list[str]:
     for path in paths[1:]:
         n = next((k for k in range(min(n, len(path))) if path[k] != first[k]), min(n, len(path)))
     return first[:n]
+
+
+_SHARE, _LARGE_SHARE = 0.25, 0.67
+"""Two parts belong together when this share of the smaller is matched with the other; more, when either has a better partner."""
+
+
+def belonging(pairs: Iterable[tuple[int, int]], sizes_a: Mapping[int, int], sizes_b: Mapping[int, int]) -> set[tuple[int, int]]:
+    """Parts of two networks that belong together, as a large enough share of their operators is matched.
+
+    Args:
+        pairs: Parts of each two matched operators.
+        sizes_a: Operators of every part of the first network.
+        sizes_b: Operators of every part of the second.
+    """
+    shared = Counter(pairs)
+    best = (Counter[int](), Counter[int]())
+    for (x, y), n in shared.items():
+        best[0][x], best[1][y] = max(best[0][x], n), max(best[1][y], n)
+    return {
+        (x, y)
+        for (x, y), n in shared.items()
+        if n >= (_SHARE if n == best[0][x] == best[1][y] else _LARGE_SHARE) * min(sizes_a[x], sizes_b[y])
+    }
 
 
 def joined_labels(labels: Sequence[str]) -> str:

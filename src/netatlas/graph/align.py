@@ -22,6 +22,9 @@ __all__ = ["Alignment", "Change", "align"]
 MOST_CELLS = 24_000_000
 """Pairs of operators that are compared one by one (0.4 s); larger problems are first aligned module by module."""
 
+MARGIN = 32
+"""Operators of the equal beginning and end that are matched anew with what lies between."""
+
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -134,6 +137,8 @@ def _matched(labels: Labels, most_cells: int) -> tuple[Matching, tuple[str, ...]
         return match_unwired(labels), ()
     head = _equal_head(labels)
     tail = _equal_tail(labels, head)
+    if head + tail < max(len(a), len(b)):  # equal operators may belong to what is new: the ends of a longer stage look alike
+        head, tail = max(head - MARGIN, 0), max(tail - MARGIN, 0)
     pairs = [(i, i) for i in range(head)]
     n, m = len(a) - head - tail, len(b) - head - tail
     notes: tuple[str, ...] = ()

@@ -107,8 +107,7 @@ class Diff(Difference):
         if row.is_replaced:
             for sign, side, label, parts in (("-", 0, row.label_a, row.a), ("+", 1, row.label, row.b)):
                 if parts:
-                    copies = f" x {len(parts)}" if len(parts) > 1 else ""
-                    yield f"{sign} {label + copies:<26} {self._made_of(row, side)}"
+                    yield f"{sign} {label + times:<26} {self._made_of(row, side)}"
             return
         title = f"  {row.label}{times}{f'  {row.cls}' if row.cls else ''}{self._renamed(row)}:"
         before = seen.setdefault(_edits(row), row.label)

@@ -225,9 +225,10 @@ def _parts(run: Sequence[Row], words: tuple[Words, Words]) -> tuple[Parts, Parts
 
 def _size(words: Words, parts: Parts) -> tuple[str, int]:
     """Size and width after most of the blocks, where there are none after the last layer; a head after them does not count."""
-    blocks = [part.last for part in parts if len(part.layers) >= 2]
-    last = blocks or [part.layers[-1] for part in parts if part.layers][-1:]
-    sizes = Counter(size_and_width(words, node) for node in reversed(last))
+    blocks = [(part.layers[-1], part.last) for part in parts if len(part.layers) >= 2]
+    last = blocks or [(part.layers[-1], part.layers[-1]) for part in parts if part.layers][-1:]
+    # A pooling at the end of a block belongs to the next size, its last sum or concatenation to this width.
+    sizes = Counter((size_and_width(words, layer)[0], size_and_width(words, end)[1]) for layer, end in reversed(last))
     return max(sizes, key=lambda size: sizes[size], default=("", 0))
 
 
