@@ -19,8 +19,9 @@ from netatlas.graph._align_path import best_path
 from netatlas.graph.diff import diff_graphs
 from netatlas.graph.difference import Difference, laid_out
 from netatlas.graph.graph import Graph
+from netatlas.graph.layer_names import FUSED, KEY, OUT, QUERY, VALUE
 from netatlas.graph.weights import weights_only
-from netatlas.targets._checkpoint_layers import FUSED, KEY, OUT, QUERY, VALUE, guess_layers, is_parameter
+from netatlas.targets._checkpoint_layers import guess_layers, is_parameter
 from netatlas.targets._checkpoint_tensors import StoredTensor
 from netatlas.targets.checkpoint import read_checkpoint, read_tensors
 
