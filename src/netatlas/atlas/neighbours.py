@@ -153,10 +153,10 @@ def open_neighbours(atlas: Atlas, encoder_name: str, stamps: Sequence[str]) -> N
     encoder = ENCODERS.build(encoder_name)
     key = hashlib.sha256(json.dumps([FORMAT, __version__, kind(), *stamps]).encode()).hexdigest()[:16]
     folder = atlas.cache / f"neighbours-{encoder_name}-{key}"
-    try:
-        return Neighbours.load(encoder, folder)
-    except (OSError, ValueError, EOFError, RuntimeError, ConfigError):
-        pass  # missing or torn: built anew below
+    with contextlib.suppress(OSError, ValueError, EOFError, RuntimeError, ConfigError):  # missing or torn: built anew below
+        kept = Neighbours.load(encoder, folder)
+        if all(encoder.is_current(v) for v in kept.vectors(kept.ids[:1])):
+            return kept
     columns = atlas.derived.columns
     vectors = atlas.vectors(encoder_name)
     numbers = [columns.number(name) for name in COSTS]
