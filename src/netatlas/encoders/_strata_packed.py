@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,10 +63,7 @@ def weights_of(words: Words) -> tuple[Floats, Floats, Floats]:
 
 def is_current(vector: bytes, stamp: int) -> bool:
     """Whether bytes are a vector of this format made with the weights of ``stamp``."""
-    if len(vector) < HEADER.itemsize or len(vector) % 4:
-        return False
-    head = np.frombuffer(vector, dtype=HEADER, count=1)[0]
-    return bool(head["format"] == FORMAT and head["stamp"] == stamp)
+    return len(vector) >= HEADER.itemsize and len(vector) % 4 == 0 and vector[:4] == struct.pack("<HH", FORMAT, stamp)
 
 
 class Packed:

@@ -54,8 +54,9 @@ class Weights:
 
     @cached_property
     def stamp(self) -> int:
-        """Marks the vectors that were made with these weights; fusion is not in vectors."""
-        return zlib.crc32(self.keys.tobytes() + self.rarity.tobytes() + repr(CHANNEL_NAMES).encode()) & 0xFFFF
+        """Marks the vectors that were made with these weights."""
+        parts = (self.fusion.astype("<f4"), self.keys, self.rarity)
+        return zlib.crc32(b"".join(part.tobytes() for part in parts) + repr(CHANNEL_NAMES).encode()) & 0xFFFF
 
 
 @ENCODERS.register("strata")
