@@ -178,7 +178,9 @@ def diff(
     notes: tuple[str, ...] = ()
     if not (seen_a and seen_b):
         ours, theirs = weights_only(ours), weights_only(theirs)
-        notes = (f"{name_b if seen_a else name_a} is a checkpoint: only layers with weights are compared, wiring cannot be seen in it",)
+        notes = (
+            f"{name_b if seen_a else name_a} is a checkpoint: only layers with weights are compared, wiring cannot be seen in it",
+        )
     try:
         return diff_graphs(ours, theirs, name_a, name_b, notes)
     except GraphError as error:

@@ -53,7 +53,7 @@ def command(obj: dict[str, Any], a: str, b: str, stat: bool, svg: str | None, as
         say(found.stat())
     else:
         is_coloured = _in_color(color)
-        click.echo(found.text(color=is_coloured, width=width()), color=is_coloured)  # click would strip colours in a pipe
+        say(found.text(color=is_coloured, width=width()), color=is_coloured)
     if svg and not as_json:
         say(f"Drawing written to {svg}")
     return 0 if found.is_same else 1
