@@ -167,7 +167,7 @@ def diff(
 
     Raises:
         UnknownIdError: One is neither an id nor the name of a file or object; the message names the nearest ids.
-        QueryError: One has no graph, or no module of that path.
+        QueryError: One has no graph, no module of that path, or far too many operators.
         SourceError: A file or object cannot be read.
     """
     from netatlas.graph.diff import diff_graphs
@@ -180,10 +180,16 @@ def diff(
         return diff_checkpoints(str(a), str(b))
     opened = atlas(path)
     (name_a, ours, seen_a), (name_b, theirs, seen_b) = (_network(x, opened, inputs) for x in (a, b))
-    if seen_a and seen_b:
-        return diff_graphs(ours, theirs, name_a, name_b)
-    only = f"{name_a if not seen_a else name_b} is a checkpoint: layers with weights are compared, nothing else can be seen in it"
-    return diff_graphs(weights_only(ours), weights_only(theirs), name_a, name_b, (only,))
+    notes: tuple[str, ...] = ()
+    if not (seen_a and seen_b):
+        ours, theirs = weights_only(ours), weights_only(theirs)
+        notes = (
+            f"{name_b if seen_a else name_a} is a checkpoint: only layers with weights are compared, wiring cannot be seen in it",
+        )
+    try:
+        return diff_graphs(ours, theirs, name_a, name_b, notes)
+    except GraphError as error:
+        raise QueryError(f"{name_a}, {name_b}: {error}") from None
 
 
 def _network(target: str | Entry | nn.Module, opened: Atlas, inputs: Any) -> tuple[str, Graph, bool]:

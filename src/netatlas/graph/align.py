@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from netatlas.errors import GraphError
 from netatlas.graph._align_changes import Change, changes, own_changes
 from netatlas.graph._align_labels import Labels
 from netatlas.graph._align_path import best_path
@@ -21,6 +22,9 @@ __all__ = ["Alignment", "Change", "align"]
 
 MOST_CELLS = 24_000_000
 """Pairs of operators that are compared one by one (0.4 s); larger problems are first aligned module by module."""
+
+MOST_OPERATORS = 250_000
+"""Two networks of 100,000 operators each, alike in nothing, take about a minute and 0.5 GB; far larger ones are refused."""
 
 MARGIN = 32
 """Operators of the equal beginning and end that are matched anew with what lies between."""
@@ -108,7 +112,15 @@ def align(a: Graph, b: Graph, *, most_cells: int = MOST_CELLS) -> Alignment:
         a: Any graph.
         b: Any graph.
         most_cells: Pairs of operators to compare one by one.
+
+    Raises:
+        GraphError: One has more than `MOST_OPERATORS` nodes.
     """
+    for graph in (a, b):
+        if len(graph) > MOST_OPERATORS:
+            raise GraphError(
+                f"a network of {len(graph):,} operators cannot be aligned, at most {MOST_OPERATORS:,}: name a part of it, 'ID#module'"
+            )
     if _identical(a, b):
         return Alignment(a, b, tuple((i, i) for i in range(len(a))), {}, (), ())
     # One orientation for both orders of arguments: swapping them swaps the result, and the rows of the matrix are the fewer ones.
@@ -149,7 +161,7 @@ def _matched(labels: Labels, most_cells: int) -> tuple[Matching, tuple[str, ...]
         pairs += [(head + i, head + j) for i, j in best_path(n, m, lambda i: labels.likeness(head + i, columns))]
     else:
         pairs += by_segments(labels, (head, head + n), (head, head + m), most_cells)
-        notes = (f"{n:,} x {m:,} operators are too many to compare one by one: aligned by segments of modules, then within them",)
+        notes = (f"too many to compare each with each ({n:,} x {m:,} operators): aligned module by module, then within",)
     pairs += [(len(a) - tail + i, len(b) - tail + i) for i in range(tail)]
     matching = Matching(labels, pairs)
     matching.keep_to_parts()

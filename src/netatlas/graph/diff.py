@@ -144,8 +144,8 @@ class Diff(Difference):
             return f"the same network: {_all(len(found.a))} equal"
         equal = len(found.pairs) - len(found.changed)
         counts = (
-            f"{equal:,} operators alike, {len(found.changed):,} changed, {len(found.only_a):,} only in {self.name_a}, "
-            f"{len(found.only_b):,} only in {self.name_b} ({100 * found.likeness:.0f} % alike)"
+            f"{equal:,} operators alike, {len(found.changed):,} changed, {len(found.only_a):,} only in the first, "
+            f"{len(found.only_b):,} only in the second ({100 * found.likeness:.0f} % alike)"
         )
         parts = [counts, self._stage_table(), self._changes_table(), self._forms_text()]
         return "\n\n".join(part for part in parts if part)

@@ -130,7 +130,10 @@ def differences(ours: Mapping[str, int], theirs: Mapping[str, int]) -> list[str]
 def _more_or_less(name: str, before: int, after: int) -> str:
     if not after:
         return f"no {plural(name, 2).removeprefix('2 ').removeprefix('x ')}"
-    return f"{plural(name, after)}, not {before}" if before else f"with {plural(name, after)}"
+    if not before:
+        return f"with {plural(name, after)}"
+    number, _, rest = plural(name, abs(after - before)).partition(" ")
+    return f"{number} {'more' if after > before else 'fewer'} {rest.removeprefix('x ')}"
 
 
 def _main(counts: Mapping[str, int], family: str) -> str:

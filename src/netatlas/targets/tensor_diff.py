@@ -36,6 +36,8 @@ _UNLIKE = -60
 _ROLES = ((QUERY, "q"), (KEY - VALUE, "k"), (VALUE, "v"), (FUSED, "qkv"), (OUT, "out"))
 _LEAVES = {"gamma": "weight", "beta": "bias", "kernel": "weight", "scale": "weight"}
 _BEFORE, _AFTER = re.compile(r"before|input|first"), re.compile(r"after|post|second")
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+"""A number that is a whole name: that of a copy. ``fc1`` and ``fc2`` are two layers."""
 _FIRST = re.compile(r"^(fc1|fc_1|intermediate\.dense|c_fc|lin1|linear1|wi|up_proj|w1)$")
 
 
@@ -373,11 +375,11 @@ def _rename(a: str, b: str) -> tuple[str, str]:
 
 
 def _gathered(rows: Any) -> Mapping[tuple[str, tuple[int, ...], str, tuple[int, ...]], int]:
-    """Rows whose names differ in numbers only, once with a count."""
+    """Rows whose names differ in the numbers of copies only, once with a count."""
     counts: Counter[Any] = Counter()
     first: dict[Any, Any] = {}
     for a, x, b, y in rows:
-        key = (re.sub(r"\d+", "*", a), x, re.sub(r"\d+", "*", b), y)
+        key = (_NUMBER.sub("*", a), x, _NUMBER.sub("*", b), y)
         counts[key] += 1
         first.setdefault(key, (a, x, b, y))
     return {(first[key] if n == 1 else key): n for key, n in counts.items()}
