@@ -77,7 +77,7 @@ def draw(split: int, atlas: Atlas, limit: int | None) -> Task:
     """One draw: one origin of each of some families, chosen anew, and a chain of edits of each."""
     gallery = thin(real(atlas), limit)
     rng = np.random.default_rng([split, 2])
-    count = ORIGINS if limit is None else max(3, limit // 6)
+    count = min(ORIGINS, len({item.family for item in gallery}) // 2)  # the other families are there to learn from
     origins: list[Item] = []
     edited: list[Item] = []
     for origin in _spread(gallery, rng):
