@@ -120,8 +120,7 @@ def _stage_start(f: View, short: int, long: int) -> int | None:
     """Where a stage begins of which ``long`` is the result and ``short`` went past it."""
     steps = _steps(f, long, short)
     if steps and any(x in f.residuals for x in steps):
-        first = next((x for x in reversed(steps) if f.names[x] == "conv"), -1)
-        return short if first >= 0 and f.reads_part(first) else None
+        return short if any(f.names[u] == "conv" and f.reads_part(u) for u in f.users[short]) else None
     projection = f.back(short, PLAIN)
     if not f.is_pointwise(projection) or not f.ins[projection]:
         return None
