@@ -261,6 +261,14 @@ class View:
                 found.append((residual, body, self.kinds(body)))
         return found
 
+    @cached_property
+    def leaving(self) -> dict[int, list[Residual]]:
+        """Residual connections by the node where they begin."""
+        found: dict[int, list[Residual]] = {}
+        for residual in self.residuals.values():
+            found.setdefault(residual.source, []).append(residual)
+        return found
+
     def body(self, residual: Residual) -> list[int]:
         """The long way of a residual connection along main inputs, its end first; empty when those lead elsewhere."""
         return self.chain(residual.body, residual.source) or []

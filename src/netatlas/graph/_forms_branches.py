@@ -39,7 +39,7 @@ def _dense_connection(f: View) -> Iterator[Nodes]:
         parts = _parts(f, i)
         kept = [x for x in parts if len(joins[x]) >= 3 and f.names[f.back(x, PLAIN | {"mul", "pad"})] == "conv"]
         # What grows shares two features or more with the join before or after it.
-        if len(parts) >= 2 and any(len({*f.ins[j]} & {*parts}) >= 2 for x in kept[:2] for j in joins[x] if j != i):
+        if len(parts) >= 2 and any(len({*f.ins[j]} & {*parts}) >= 2 for x in kept[:2] for j in joins[x][:8] if j != i):
             yield (i,)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect
 from collections.abc import Iterator
 
 from netatlas.graph._forms_base import ACTIVATIONS, GLOBAL_POOLS, LAYERS, NORMS, PLAIN, Nodes, Residual, View, form
@@ -39,19 +41,33 @@ def _transformer_block(f: View) -> Iterator[Nodes]:
     return _attention_blocks(f)
 
 
+def _next_residual(f: View, source: int) -> int | None:
+    """Where the residual connection ends that begins at a node and has no attention: the feed-forward half of a block."""
+    for r in f.leaving.get(source, ()):
+        body = f.body(r)
+        if body and not any(f.names[i] == "attention" for i in body):
+            return r.add
+    return None
+
+
 @form("prenorm_block")
 def _prenorm(f: View) -> Iterator[Nodes]:
-    """Attention that reads a normalised copy of the residual stream."""
-    return ((body[-1], r.add) for _, r, body in _attention_residuals(f) if f.names[body[-1]] in NORMS)
+    """Attention, then a feed-forward layer, each reading a normalised copy of the residual stream (GPT-2, ViT)."""
+    for _, r, body in _attention_residuals(f):
+        if f.names[body[-1]] in NORMS:
+            end = _next_residual(f, r.add)
+            yield (body[-1], r.add) if end is None else (body[-1], r.add, end)
 
 
 @form("postnorm_block")
 def _postnorm(f: View) -> Iterator[Nodes]:
-    """Attention whose residual sum is normalised before it goes on (the first Transformer, BERT)."""
+    """Attention, then a feed-forward layer, each with its residual sum normalised before it goes on (the first Transformer, BERT)."""
     for _, r, body in _attention_residuals(f):
         users = set(f.users[r.add])
         if f.names[body[-1]] not in NORMS and len(users) == 1 and f.names[norm := users.pop()] in NORMS:
-            yield body[-1], r.add, norm
+            end = _next_residual(f, norm)
+            last = next((u for u in f.users[end] if f.names[u] in NORMS), end) if end is not None else norm
+            yield (body[-1], r.add, norm) if end is None else (body[-1], r.add, norm, end, last)
 
 
 @form("residual_postnorm_block")
@@ -94,7 +110,7 @@ _FEED_ACTIVATIONS = frozenset({"gelu", "quick_gelu", "silu", "relu", "hardswish"
 @form("feed_forward")
 def _feed_forward(f: View) -> Iterator[Nodes]:
     """A layer that widens, an activation, a layer that narrows, and a residual connection."""
-    gated = {i for _, i in _gated(f)}
+    gated = {nodes[-1] for nodes in _gated(f)}
     for r, body, kinds in f.bodies:
         if kinds != "pp" or len(body) > 10:
             continue
@@ -123,8 +139,11 @@ def _convolutional_feed_forward(f: View) -> Iterator[Nodes]:
                 yield first, last, r.add
 
 
-def _gated(f: View) -> Iterator[tuple[int, int]]:
-    """``(activation, product)`` of gated linear units: two layers of one input, or halves of one layer, one activated, multiplied."""
+def _gated(f: View) -> Iterator[tuple[int, int, int, int]]:
+    """``(layer, other layer, activation, product)`` of gated linear units.
+
+    Two layers of one input, or halves of one layer, of which one is activated, multiplied.
+    """
     for i in f.binary("mul"):
         for gate, value in (f.ins[i], f.ins[i][::-1]):
             if f.names[gate] not in ACTIVATIONS or not f.ins[gate]:
@@ -133,7 +152,7 @@ def _gated(f: View) -> Iterator[tuple[int, int]]:
             if f.names[source] not in LAYERS or f.names[other] not in LAYERS:
                 continue
             if source == other or f.ins[source][:1] == f.ins[other][:1]:
-                yield gate, i
+                yield source, other, gate, i
                 break
 
 
@@ -146,13 +165,13 @@ def _gated_linear_unit(f: View) -> Iterator[Nodes]:
 @form("swiglu")
 def _swiglu(f: View) -> Iterator[Nodes]:
     """A gated linear unit with SiLU (LLaMA)."""
-    return ((gate, i) for gate, i in _gated(f) if f.names[gate] == "silu")
+    return (nodes for nodes in _gated(f) if f.names[nodes[2]] == "silu")
 
 
 @form("geglu")
 def _geglu(f: View) -> Iterator[Nodes]:
     """A gated linear unit with GELU (T5 1.1, Gemma)."""
-    return ((gate, i) for gate, i in _gated(f) if f.names[gate] in ("gelu", "quick_gelu"))
+    return (nodes for nodes in _gated(f) if f.names[nodes[2]] in ("gelu", "quick_gelu"))
 
 
 @form("gated_convolution_block")
@@ -249,14 +268,15 @@ def _state_space(f: View) -> Iterator[Nodes]:
 @form("mamba_mixer")
 def _mamba(f: View) -> Iterator[Nodes]:
     """A causal depthwise convolution, a state space and a gate between two projections (Mamba)."""
-    decays = [a for a, _ in _decays(f)]
+    decays = sorted(a for a, _ in _decays(f))
     if not decays:
         return
-    for i in f.of("conv"):
-        if not f.is_depthwise(i) or len(f.kernel(i)) != 1 or not f.ins[i] or f.names[f.ins[i][0]] not in LAYERS:
+    depthwise = [i for i in f.of("conv") if f.is_depthwise(i)]
+    for i, after in itertools.pairwise([*depthwise, len(f.names)]):
+        if len(f.kernel(i)) != 1 or not f.ins[i] or f.names[f.ins[i][0]] not in LAYERS:
             continue
-        after = min((u for u in f.of("conv") if u > i and f.is_depthwise(u)), default=len(f.names))
-        step = next((a for a in decays if i < a < after), None)
+        place = bisect(decays, i)
+        step = decays[place] if place < len(decays) and decays[place] < after else None
         if step is not None and any(f.names[u] in ("silu", "gelu") for u in f.users[i]):
             yield f.ins[i][0], i, step
 
