@@ -16,8 +16,8 @@ from pathlib import Path
 
 from netatlas.atlas import places
 from netatlas.atlas.store import Store
-from netatlas.graph.census import COLUMNS
 from netatlas.graph.graph import Graph
+from netatlas.graph.mined import COLUMNS
 from netatlas.graph.mining import Found, mine, named_like
 from netatlas.graph.runs import to_text
 

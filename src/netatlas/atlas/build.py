@@ -31,10 +31,11 @@ Encode = Callable[["Graph"], Mapping[str, bytes]]
 
 
 def encode_all(graph: Graph) -> dict[str, bytes]:
-    """The vectors of a graph by every encoder there is."""
+    """The vectors of a graph by every encoder there is, and the counts of its motifs."""
+    from netatlas.atlas.motif_counts import COUNTED_AS, counted_motifs
     from netatlas.encoders.base import ENCODERS
 
-    return {name: ENCODERS.build(name).encode(graph) for name in ENCODERS}
+    return {name: ENCODERS.build(name).encode(graph) for name in ENCODERS} | {COUNTED_AS: counted_motifs(graph)}
 
 
 def build(

@@ -114,7 +114,7 @@ class Card:
         entry = self.entry
         rows = []
         for name, fact in FACTS.items():
-            applies = entry.kind in fact.entries and name not in ("kind", "ops")
+            applies = entry.kind in fact.entries and name not in ("kind", "ops", "motifs")
             if applies and (name in entry.facts or name in _ALWAYS.get(entry.kind, ())):
                 rows.append([name, format_value(name, entry.facts.get(name)), entry.origins.get(name, "")])
         return ["fact", "value", "where from"], rows
