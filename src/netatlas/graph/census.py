@@ -41,7 +41,7 @@ def census(graph: Graph) -> Census:
     """Count the motifs of a graph; of one with more than `forms.LARGEST` operators those of the first, and say so."""
     part = first_part(graph)
     found = _trie().apart(course_of(part))
-    return Census(forms(part), {key: len(found[key]) for key in mined() if key in found}, _note(graph))
+    return Census(forms(part), {key: len(found[key]) for key in mined() if key in found}, bounded_note(graph))
 
 
 def mined_in(graph: Graph) -> tuple[str, ...]:
@@ -60,7 +60,8 @@ def places(graph: Graph) -> dict[str, list[list[int]]]:
     }
 
 
-def _note(graph: Graph) -> str:
+def bounded_note(graph: Graph) -> str:
+    """What a census of a graph leaves out, ``""`` when nothing."""
     if len(graph) <= LARGEST:
         return ""
     return f"motifs were counted in the first {LARGEST:,} of {len(graph):,} operators"
