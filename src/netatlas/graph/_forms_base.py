@@ -145,9 +145,14 @@ class View:
 
     def reads_part(self, node: int) -> bool:
         """Whether a convolution takes only some channels of the map it reads."""
-        source = self.shape[self.ins[node][0]] if self.ins[node] else ()
+        source = self.ins[node][0] if self.ins[node] else node
+        shape, axis = self.shape[source], -1 - len(self.kernel(node))
+        if len(shape) < -axis:
+            return False
         needed = self.inner(node) * max(self.attr(node, "groups"), 1)
-        axes = {source[-1 - len(self.kernel(node))], source[-1]} if len(source) > len(self.kernel(node)) else set[int]()
+        layer = self.back(source, PLAIN)
+        first = self.names[layer] == "conv" and self.shape[layer] == shape  # channels first for sure; others may hold them last
+        axes = {shape[axis]} if first else {shape[axis], shape[-1]}
         return bool(axes) and 0 < needed < max(axes) and needed not in axes
 
     def kind(self, node: int) -> str:

@@ -12,7 +12,7 @@ from netatlas.graph._forms_base import ACTIVATIONS, GLOBAL_POOLS, LAYERS, NORMS,
 @form("residual")
 def _residual(f: View) -> Iterator[Nodes]:
     """A value added to what was computed from it."""
-    return ((r.source, r.add) for r in f.residuals.values())
+    return (((f.body(r) or [r.body])[-1], r.add) for r in f.residuals.values())
 
 
 @form("projection_shortcut")

@@ -292,12 +292,18 @@ def _experts(f: View) -> Iterator[Nodes]:
     """Layers of which a router chooses the best few for every token."""
     if not f.of("topk", "argmax", "sort"):
         return
+    within = PLAIN | {"mul", "add", "clamp"}
     for i in f.of("linear"):
-        if f.params[i] >= 2 * f.inner(i) * f.channels(i) > 0 and len(f.shape[i]) >= 2:
-            yield (i,)
+        if f.params[i] >= 2 * f.inner(i) * f.channels(i) > 0 and len(f.shape[i]) >= 2 and f.ins[i]:
+            first = f.back(f.ins[i][0], within)
+            if f.names[first] != "linear" or f.params[first] < 2 * f.inner(first) * f.channels(first):
+                yield (i,)
     for i in f.of("gather"):
-        if f.params[i] and len(f.shape[i]) >= 3 and any(f.names[u] == "matmul" for u in f.users[i]):
-            yield (i,)
+        product = next((u for u in f.users[i] if f.names[u] == "matmul"), None)
+        if f.params[i] and len(f.shape[i]) >= 3 and product is not None:
+            other = next((x for x in f.ins[product] if x != i), i)
+            if f.names[f.back(other, within)] != "matmul":  # the second layer of the same experts
+                yield i, product
 
 
 @form("expert_router")
@@ -306,8 +312,10 @@ def _router(f: View) -> Iterator[Nodes]:
     through = PLAIN | {"add", "mul", "div", "topk", "sum", "scatter", "where", "sub", "max"}
     if not f.of("topk") or not any(True for _ in _experts(f)):
         return
+    last: dict[int, int] = {}  # experts may be chosen in two steps, first a group of them
     for i in f.of("topk"):
-        gate = f.back(i, through)
+        last[f.back(i, through)] = i
+    for gate, i in last.items():
         if f.names[gate] == "linear" and 4 <= f.channels(gate) <= 1024 and f.channels(gate) < f.inner(gate):
             if len(f.shape[gate]) == 2 or f.shape[gate][-1] == f.channels(gate):
                 yield gate, i
