@@ -154,6 +154,7 @@ def motifs(
     where: str | None = None,
     which: Literal["all", "named", "mined"] = "all",
     min_count: int = 1,
+    inputs: Any = None,
     path: str | Path | None = None,
 ) -> Motifs:
     """Recurring structures: of all architectures, of those that satisfy constraints, or of one network.
@@ -163,6 +164,7 @@ def motifs(
         where: Constraints on the architectures that are counted.
         which: All motifs, the named ones, or those found by mining.
         min_count: Architectures that a motif has to be in; of one network how often it has to occur.
+        inputs: Example inputs of a Python object, where they cannot be guessed.
         path: The user's atlas.
 
     Raises:
@@ -178,7 +180,7 @@ def motifs(
     if where:
         raise QueryError(f"where chooses architectures of the atlas, and {_called(target)} is one network: give one of the two")
     try:
-        name, graph, is_wired = _network(target, opened, None)
+        name, graph, is_wired = _network(target, opened, inputs)
     except UnknownIdError as error:
         near = did_you_mean(str(target), listing.motif_words())
         raise UnknownIdError(f"{error}{near.replace(': did you mean', '; of motifs')}" if near else str(error)) from None

@@ -59,10 +59,6 @@ def _preactivation(f: View) -> Iterator[Nodes]:
 @form("bottleneck")
 def _bottleneck(f: View) -> Iterator[Nodes]:
     """A 1x1 convolution down, a wider one, a 1x1 convolution up (ResNet-50)."""
-    return (nodes for nodes in _bottlenecks(f))
-
-
-def _bottlenecks(f: View) -> Iterator[Nodes]:
     for i in f.of("conv"):
         if not f.is_pointwise(i) or f.channels(i) < 2 * f.inner(i):
             continue
@@ -71,7 +67,21 @@ def _bottlenecks(f: View) -> Iterator[Nodes]:
             continue
         first = f.previous(middle)
         if first is not None and f.is_pointwise(first):
-            yield first, middle, i
+            yield first, middle, i, *_addition(f, i)
+
+
+def _addition(f: View, node: int) -> Nodes:
+    """The end of the residual connection that a layer at the end of a block leads to, empty when there is none."""
+    for _ in range(4):
+        users = set(f.users[node])
+        if len(users) != 1:
+            break
+        node = users.pop()
+        if node in f.residuals:
+            return (node,)
+        if f.names[node] not in NORMS and f.names[node] != "mul":
+            break
+    return ()
 
 
 @form("grouped_bottleneck")
@@ -93,7 +103,7 @@ def _inverted_residual(f: View) -> Iterator[Nodes]:
             continue
         first = f.previous(middle)
         if first is not None and f.is_pointwise(first) and f.channels(first) > f.inner(first) and f.channels(i) < f.inner(i):
-            yield first, middle, i
+            yield first, middle, i, *_addition(f, i)
 
 
 @form("fused_inverted_residual")
@@ -106,7 +116,7 @@ def _fused_inverted_residual(f: View) -> Iterator[Nodes]:
         if first is None or not f.is_spatial(first) or not 12 < f.inner(first) * 3 <= f.channels(first) == f.inner(i):
             continue
         if min(f.kernel(first)) == 3 and max(f.shape[i][2:], default=1) > 1 and _is_private(f, first, i):
-            yield first, i
+            yield first, i, *_addition(f, i)
 
 
 def _is_private(f: View, first: int, last: int) -> bool:
