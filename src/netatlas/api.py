@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
     from netatlas.atlas.map import Map
+    from netatlas.atlas.motifs import Motifs
     from netatlas.graph.difference import Difference
     from netatlas.graph.graph import Graph
 
@@ -150,6 +151,57 @@ def map(
     from netatlas.atlas.map import draw_map
 
     return draw_map(atlas(path), where=where, color=color, tell=tell)
+
+
+def motifs(
+    target: str | Entry | nn.Module | None = None,
+    *,
+    where: str | None = None,
+    which: Literal["all", "named", "mined"] = "all",
+    min_count: int = 1,
+    inputs: Any = None,
+    path: str | Path | None = None,
+) -> Motifs:
+    """Recurring structures: of all architectures, of those that satisfy constraints, or of one network.
+
+    Args:
+        target: A motif by any of its names, or a network: an id, a file, ``"pkg.module:callable"``, an entry or a live module.
+        where: Constraints on the architectures that are counted.
+        which: All motifs, the named ones, or those found by mining.
+        min_count: Architectures that a motif has to be in; of one network how often it has to occur.
+        inputs: Example inputs of a Python object, where they cannot be guessed.
+        path: The user's atlas.
+
+    Raises:
+        QueryError: ``where`` cannot be understood, or ``target`` has no graph.
+        UnknownIdError: ``target`` is neither a motif nor a network; the message names the nearest of both.
+        StoreError: The atlas was built before motifs were counted.
+    """
+    from netatlas.atlas import motifs as listing
+
+    opened = atlas(path)
+    if target is None or (isinstance(target, str) and (target not in opened.derived.columns.row) and _is_motif(target)):
+        return listing.of_atlas(opened, where=where, which=which, min_count=min_count, name=target)
+    if where:
+        raise QueryError(f"where chooses architectures of the atlas, and {_called(target)} is one network: give one of the two")
+    try:
+        name, graph, is_wired = _network(target, opened, inputs)
+    except UnknownIdError as error:
+        near = did_you_mean(str(target), listing.motif_words())
+        raise UnknownIdError(f"{error}{near.replace(': did you mean', '; of motifs')}" if near else str(error)) from None
+    if not is_wired:
+        raise QueryError(f"{name} is a checkpoint, which shows layers and no wiring: motifs cannot be seen in it")
+    return listing.of_graph(name, graph, which=which, min_count=min_count)
+
+
+def _is_motif(word: str) -> bool:
+    from netatlas.atlas.motifs import find_motif_named
+
+    return find_motif_named(word) is not None
+
+
+def _called(target: Any) -> str:
+    return target if isinstance(target, str) else target.id if isinstance(target, Entry) else type(target).__name__
 
 
 def diff(

@@ -259,6 +259,22 @@ class Has(Expression):
 
 
 @dataclass(frozen=True)
+class HasMotif(Expression):
+    """The graph holds the mined motif with this id; named ones are asked for by `Has`, as operators are."""
+
+    name: str
+
+    def evaluate(self, columns: Columns) -> Truth:
+        return Truth(columns.member("motifs", self.name), ~columns.known("motifs"))
+
+    def facts(self) -> Iterator[str]:
+        yield "motifs"
+
+    def __str__(self) -> str:
+        return f"has_motif({self.name})"
+
+
+@dataclass(frozen=True)
 class Known(Expression):
     """The fact is known; itself never unknown."""
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netatlas.atlas.tables import html_table, table
-from netatlas.atlas.vectors import DEFAULT, encode, likeness, relatives, worth_comparing
+from netatlas.atlas.vectors import DEFAULT, likeness, relatives, worth_comparing
+from netatlas.encoders.base import ENCODERS
 from netatlas.errors import StoreError
 from netatlas.facts import FACTS, Value, format_count, format_value
 from netatlas.graph.blocks import outline
@@ -114,7 +115,7 @@ class Card:
         entry = self.entry
         rows = []
         for name, fact in FACTS.items():
-            applies = entry.kind in fact.entries and name not in ("kind", "ops")
+            applies = entry.kind in fact.entries and name not in ("kind", "ops", "motifs")
             if applies and (name in entry.facts or name in _ALWAYS.get(entry.kind, ())):
                 rows.append([name, format_value(name, entry.facts.get(name)), entry.origins.get(name, "")])
         return ["fact", "value", "where from"], rows
@@ -163,7 +164,7 @@ def card_of(atlas: Atlas, entry: Entry) -> Card:
     near: tuple[tuple[str, float], ...] = ()
     if entry.graph is not None:
         among, _ = worth_comparing(atlas, [entry], np.ones(len(atlas), dtype=bool), 5)
-        scores = likeness(atlas, encode(entry.graph)[DEFAULT], entry.facts, among=among)
+        scores = likeness(atlas, ENCODERS.build(DEFAULT).encode(entry.graph), entry.facts, among=among)
         near = tuple(sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:5])
     return Card(entry, entry.graph, near, ())
 

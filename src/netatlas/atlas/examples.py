@@ -13,6 +13,7 @@ import numpy.typing as npt
 from netatlas.atlas import structure
 from netatlas.atlas.reading import run_together
 from netatlas.atlas.why import Made, made_of
+from netatlas.encoders.base import ENCODERS
 from netatlas.errors import QueryError
 from netatlas.records import Entry
 
@@ -181,12 +182,12 @@ def _alike(
     Raises:
         QueryError: The example has no graph, or no operator of it is known.
     """
-    from netatlas.atlas.vectors import DEFAULT, encode, likeness, vector_of
+    from netatlas.atlas.vectors import DEFAULT, likeness, vector_of
 
     if graph is None:
         raise QueryError(f"{entry.id} has no graph, so nothing can be like it")
     vector = vector_of(atlas, entry) if is_stored else None
-    alike = likeness(atlas, vector if vector is not None else encode(graph)[DEFAULT], entry.facts, among=among)
+    alike = likeness(atlas, vector if vector is not None else ENCODERS.build(DEFAULT).encode(graph), entry.facts, among=among)
     return alike, _unknown(entry.id, graph), made_of(graph)
 
 

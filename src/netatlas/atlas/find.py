@@ -216,7 +216,7 @@ def _mentioned(constraint: language.Expression | None, sort: str | None, pareto:
     names = sorted(constraint.facts()) if constraint is not None else []
     names += [language.sort_key(sort)[0]] if sort else []
     names += [axis.fact for axis in language.pareto_axes(pareto)] if pareto else []
-    hidden = ("kind", "ops", "source")
+    hidden = ("kind", "ops", "motifs", "source")
     return tuple(dict.fromkeys(n for n in names if n not in hidden and find_fact(n) is not None))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from netatlas.atlas.motif_counts import COUNTED_AS, counted_motifs
 from netatlas.encoders.base import ENCODERS
 from netatlas.facts import Value
 from netatlas.graph.graph import Graph
@@ -42,13 +43,13 @@ Mask = npt.NDArray[np.bool_]
 
 
 def encode(graph: Graph) -> dict[str, bytes]:
-    """Vectors of one graph by encoder, for every stored encoder."""
-    return {name: ENCODERS.build(name).encode(graph) for name in STORED}
+    """Vectors of one graph by encoder, for every stored encoder, and the counts of its motifs."""
+    return {name: ENCODERS.build(name).encode(graph) for name in STORED} | {COUNTED_AS: counted_motifs(graph)}
 
 
 def with_vectors(entries: Iterable[Entry]) -> dict[str, dict[str, bytes]]:
     """Vectors of the entries that carry a graph, by encoder and id."""
-    found: dict[str, dict[str, bytes]] = {name: {} for name in STORED}
+    found: dict[str, dict[str, bytes]] = {name: {} for name in (*STORED, COUNTED_AS)}
     for entry in entries:
         if entry.graph is not None:
             for name, vector in encode(entry.graph).items():
