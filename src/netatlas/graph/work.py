@@ -27,13 +27,21 @@ SUMS = tuple(
 )
 """Columns that add up over nodes: MACs, bytes of weights, bytes read and written as activations, and how many nodes."""
 
-SIZES = ("params", "peak_memory", "depth", "input", "output", "widest", "largest", "bound")
+SIZES = ("params", "peak_memory", "depth", "input", "output", "widest", "largest", "bound", "unknown", "classifier")
 """Columns of the whole: parameters, peak bytes, layers in a row, elements of inputs and outputs, most channels, largest activation
-in bytes, and the roofline estimate in microseconds, see `_roofline`."""
+in bytes, microseconds on a nominal machine (every operator bound by arithmetic or by memory), operators that are not in the
+vocabulary, and 1 where one image goes in and one vector comes out."""
+
+_SMALLEST_IMAGE = 32
+"""Pixels a side."""
 
 COLUMNS: tuple[str, ...] = SUMS + SIZES
 """What a vector of `work` holds, in this order."""
 
+STORED_AS = "work"
+"""Name under which the vectors table keeps a vector."""
+
+_STORED = np.dtype("<f4")
 _DEAR = ("gelu", "quick_gelu", "silu", "mish", "sigmoid", "tanh", "elu", "selu", "softplus", "exp", "log", "erf", "sin", "cos")
 _LAYOUT_FREE = ("input", "parameter", "view", "slice", "split")
 
@@ -99,6 +107,16 @@ def work(graph: Graph) -> Floats:
     return np.concatenate([*sums, _sizes(graph, real, moved + weights)])
 
 
+def pack(vector: Floats) -> bytes:
+    """A vector of `work` as the atlas stores it, little-endian float32."""
+    return vector.astype(_STORED).tobytes()
+
+
+def unpack(data: bytes) -> Floats | None:
+    """A stored vector; ``None`` when another version of netatlas wrote it."""
+    return np.frombuffer(data, dtype=_STORED).astype(np.float64) if len(data) == _STORED.itemsize * len(COLUMNS) else None
+
+
 def _sizes(graph: Graph, real: npt.NDArray[np.bool_], moved: Floats) -> Floats:
     inputs = graph.op == OP_ID["input"]
     numel = graph.numel
@@ -108,7 +126,18 @@ def _sizes(graph: Graph, real: npt.NDArray[np.bool_], moved: Floats) -> Floats:
     return np.array(
         [
             params, peak_memory(graph), depth(graph), numel[inputs].sum(), numel[list(graph.outputs)].sum(), channels.max(initial=0),
-            BYTES_PER_ELEMENT * numel.max(initial=0), bound[real].sum(),
+            BYTES_PER_ELEMENT * numel.max(initial=0), bound[real].sum(), np.count_nonzero(graph.op == OP_ID["unknown"]),
+            is_classifier(graph),
         ],
         dtype=np.float64,
     )  # fmt: skip
+
+
+def is_classifier(graph: Graph) -> bool:
+    """Whether one image goes in and one vector comes out, which is all that the graph tells of an image classifier."""
+    images = graph.shape[graph.op == OP_ID["input"]]
+    results = graph.shape[list(graph.outputs)]
+    if len(images) != 1 or len(results) != 1:
+        return False
+    channels, height, width = images[0, -3:].tolist()
+    return 1 <= channels <= 4 and min(height, width) >= _SMALLEST_IMAGE and int(np.count_nonzero(results[0] > 1)) <= 1
