@@ -11,7 +11,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from netatlas.atlas.atlas import Atlas
 from netatlas.atlas.build import build
+from netatlas.atlas.layout import STORED_AS, stored_places
 from netatlas.atlas.store import Store
 from netatlas.registry import Spec
 
@@ -26,7 +28,12 @@ def main() -> int:
     options.work.parent.mkdir(parents=True, exist_ok=True)
     report = build(options.work, SOURCES, executor=Spec("loky", {"timeout_s": 600.0}), progress=_tell)
     sys.stdout.write(f"{report}\n")
-    with Store.open(options.work) as store:
+    sys.stderr.write("laying out the map\n")
+    atlas = Atlas.open(options.work, starter=False, cache=options.work.parent)
+    found = stored_places(atlas)
+    atlas.close()
+    with Store.open(options.work, "w") as store:
+        store.put_vectors(STORED_AS, found)
         store.snapshot(options.out)
     sys.stdout.write(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB\n")
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
-    from netatlas.atlas.find import Hits
+    from netatlas.atlas.hits import Hits
     from netatlas.atlas.map import Map
     from netatlas.graph.difference import Difference
     from netatlas.graph.graph import Graph
@@ -84,16 +84,14 @@ def find(
         QueryError: Something in the query cannot be understood; the message names the nearest right thing.
         UnknownIdError: ``like`` names no entry.
     """
+    from netatlas.atlas.examples import several
+
     opened = atlas(path)
     return opened.find(
-        text, where=where, like=[resolve(x, opened) for x in _several(like)], unlike=[resolve(x, opened) for x in _several(unlike)],
-        pattern=pattern, contains=[_block(x, opened) for x in _several(contains)], exact_widths=exact_widths,
+        text, where=where, like=[resolve(x, opened) for x in several(like)], unlike=[resolve(x, opened) for x in several(unlike)],
+        pattern=pattern, contains=[_block(x, opened) for x in several(contains)], exact_widths=exact_widths,
         k=k, sort=sort, pareto=pareto, kind=kind, unknown=unknown,
     )  # fmt: skip
-
-
-def _several(given: Any) -> list[Any]:
-    return list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
 
 
 def _block(target: str | Entry | nn.Module, opened: Atlas) -> tuple[str, Graph, str | None]:
@@ -134,17 +132,24 @@ def compare(*ids: str, path: str | Path | None = None) -> Comparison:
     return atlas(path).compare(*ids)
 
 
-def map(*, where: str | None = None, color: str = "family", path: str | Path | None = None) -> Map:
+def map(
+    *,
+    where: str | None = None,
+    color: str = "family",
+    tell: Callable[[str], None] = lambda line: None,
+    path: str | Path | None = None,
+) -> Map:
     """Every architecture as a point in the plane, near what it resembles: ``netatlas.map().to_html()`` is an interactive page.
 
     Args:
         where: Constraints; what satisfies them stands out.
         color: Fact the page colours by at first.
+        tell: Told what takes long, in a line.
         path: The user's atlas.
     """
     from netatlas.atlas.map import draw_map
 
-    return draw_map(atlas(path), where=where, color=color)
+    return draw_map(atlas(path), where=where, color=color, tell=tell)
 
 
 def diff(

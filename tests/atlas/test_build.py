@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from netatlas.atlas import build as build_module
-from netatlas.atlas.build import build, encode_all
+from netatlas.atlas.build import build
 from netatlas.atlas.build_report import BuildReport, Step
 from netatlas.atlas.store import Store
+from netatlas.atlas.vectors import encode
 from netatlas.errors import ConfigError, SourceError, StoreError
 from netatlas.graph.graph import MAX_RANK, Graph, Scope
 from netatlas.graph.ops import ATTRIBUTES, OP_ID
@@ -111,7 +112,7 @@ def test_build_reads_everything_and_counts_failures(path: Path) -> None:
         assert store.builds("toy")["n03"].message == "n03 has no default"
         assert store.graph("toy/n04.a") is not None
         assert set(store.vectors("wl")) == {f"toy/n{i:02}" for i in range(16) if i not in (3, 11)}
-        assert store.vectors("wl")["toy/n04"] == encode_all(toy_graph(4))["wl"]
+        assert store.vectors("wl")["toy/n04"] == encode(toy_graph(4))["wl"]
 
 
 EXECUTORS = ["loky", pytest.param("ray", marks=pytest.mark.slow)]

@@ -12,8 +12,9 @@ pytest.importorskip("sklearn", reason="needs the extra 'map'")
 
 from test_find import ENTRIES, entry
 
+from netatlas.atlas import layout
 from netatlas.atlas.atlas import Atlas
-from netatlas.atlas.layout import beside, lay_out
+from netatlas.atlas.layout import STORED_AS, beside, lay_out, stored_places
 from netatlas.atlas.map import draw_map
 from netatlas.atlas.store import Store
 from netatlas.atlas.vectors import with_vectors
@@ -150,3 +151,24 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
     assert page_data(out.read_text())["color"] == "year"
     assert run(["--atlas", str(tmp_path / "small.atlas"), "map", "--out", str(tmp_path / "none" / "map.html")]) != 0
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_places_that_the_atlas_carries_are_not_made_again(tmp_path, monkeypatch):
+    write(tmp_path / "a.atlas", ENTRIES)
+    with_places = Atlas.open(tmp_path / "a.atlas", starter=False, cache=tmp_path / "cache")
+    packed = stored_places(with_places)
+    with_places.close()
+    with Store.open(tmp_path / "a.atlas", "w") as store:
+        store.put_vectors(STORED_AS, packed)
+    monkeypatch.setattr(layout, "lay_out", lambda alike: pytest.fail("laid out again"))
+    again = Atlas.open(tmp_path / "a.atlas", starter=False, cache=tmp_path / "empty")
+    drawn = draw_map(again, tell=pytest.fail)
+    again.close()
+    assert drawn.places.tobytes() == b"".join(packed[i] for i in drawn.ids)
+
+
+def test_a_layout_that_takes_time_says_so(atlas):
+    told = []
+    draw_map(atlas, tell=told.append)
+    draw_map(atlas, tell=told.append)
+    assert told == [f"laying out {len(draw_map(atlas))} architectures, once; later they stay where they are"]

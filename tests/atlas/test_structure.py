@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 
 import numpy as np
 import pytest
 
 from netatlas.atlas.atlas import Atlas
+from netatlas.atlas.examples import combined, examples_in
 from netatlas.atlas.store import Store
-from netatlas.atlas.structure import combined, examples_in, layer_likeness
+from netatlas.atlas.structure import layer_likeness
 from netatlas.atlas.vectors import with_vectors
 from netatlas.errors import GraphError, QueryError, UnknownIdError
 from netatlas.graph.graph import MAX_RANK, Graph, Scope
@@ -144,3 +146,22 @@ def test_the_cache_follows_the_atlas(atlas, tmp_path):
 def test_an_unknown_operator_is_refused(atlas):
     with pytest.raises(QueryError, match="did you mean 'softmax'"):
         atlas.find(pattern="matmul -> sofmax")
+
+
+def with_unknown(graph, count):
+    return dataclasses.replace(graph, unknown={"weird::Frob": count})
+
+
+def test_an_example_of_unknown_operators_alone_is_refused(atlas):
+    strange = Entry("onnx/strange", "architecture", "strange", graph=with_unknown(chain("input", "unknown", "unknown"), 2))
+    with pytest.raises(QueryError, match=r"none of the 2 operators of onnx/strange is known \(weird::Frob\)"):
+        atlas.find(like=strange)
+
+
+def test_an_example_with_many_unknown_operators_says_so(atlas):
+    strange = Entry("onnx/strange", "architecture", "strange", graph=with_unknown(chain("input", *BLOCK, "unknown"), 1))
+    assert atlas.find(like=strange).notes == (
+        "1 of the 4 operators of onnx/strange are unknown (weird::Frob) and count as one and the same",
+    )
+    little = Entry("onnx/little", "architecture", "little", graph=with_unknown(chain("input", *BLOCK * 2, "unknown"), 1))
+    assert atlas.find(like=little).notes == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 
@@ -113,7 +114,7 @@ def test_vectors_are_the_same_in_every_process():
     )
     here = [built(name).encode(make([3, 5, 7], [(0, 1), (1, 2)])).hex() for name in ENCODERS]
     for seed in ("0", "1"):
-        env = {"PYTHONHASHSEED": seed, "PATH": "", "OMP_NUM_THREADS": "1"}
+        env = {"PYTHONHASHSEED": seed, "PATH": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
         there = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
         assert there.split() == here
 

@@ -29,7 +29,7 @@ def residual(blocks):
 def test_a_block_is_found_wherever_it_stands():
     pool = Pool.of([("one", residual(1)), ("plain", chain("input", "conv", "batch_norm", "relu")), ("four", residual(4))])
     assert containing(pool, block(residual(1))).found.tolist() == [True, False, True]
-    assert sorted(min(p) for p in occurrences(pool_of(residual(4)), block(residual(1)))) == [1, 5, 9, 13]
+    assert sorted(min(p) for p in occurrences(pool_of(residual(4)), block(residual(1))).places) == [1, 5, 9, 13]
 
 
 def test_an_edge_more_among_its_nodes_is_another_block():
@@ -78,4 +78,15 @@ def test_equals_an_induced_subgraph_check_of_networkx(data):
 
     expected = DiGraphMatcher(nx(host), nx(small), node_match=lambda a, b: a == b).subgraph_is_isomorphic()
     assert bool(containing(pool_of(host), block(small)).found[0]) == expected
-    assert bool(occurrences(pool_of(host), block(small))) == expected
+    assert bool(occurrences(pool_of(host), block(small)).places) == expected
+
+
+def test_a_search_that_was_ended_says_that_there_may_be_more_places() -> None:
+    pool, wanted = pool_of(residual(6)), block(residual(1))
+    assert occurrences(pool, wanted).complete
+    cut = occurrences(pool, wanted, limit=2)
+    assert len(cut.places) == 2
+    assert not cut.complete
+    late = occurrences(pool, wanted, seconds=-1.0)
+    assert not late.places
+    assert not late.complete

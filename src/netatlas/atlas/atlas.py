@@ -19,7 +19,7 @@ from netatlas.records import Entry, Evidence
 if TYPE_CHECKING:
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
-    from netatlas.atlas.find import Hits
+    from netatlas.atlas.hits import Hits
     from netatlas.graph.pool import Pool
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netatlas.atlas import vectors
 from netatlas.atlas._door import Packed, pack
 from netatlas.atlas.build_report import BuildReport, Step
 from netatlas.atlas.lock import build_lock
@@ -30,13 +31,6 @@ READING = 1
 Encode = Callable[["Graph"], Mapping[str, bytes]]
 
 
-def encode_all(graph: Graph) -> dict[str, bytes]:
-    """The vectors of a graph by every encoder there is."""
-    from netatlas.encoders.base import ENCODERS
-
-    return {name: ENCODERS.build(name).encode(graph) for name in ENCODERS}
-
-
 def build(
     path: str | Path,
     sources: Sequence[str | Spec],
@@ -47,7 +41,7 @@ def build(
     rebuild: bool = False,
     retry_failed: bool = False,
     limit: int | None = None,
-    encode: Encode | None = encode_all,
+    encode: Encode | None = vectors.encode,
     wait: bool = False,
     waiting: Callable[[str], None] | None = None,
 ) -> BuildReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -96,11 +96,26 @@ def architectures(atlas: Atlas) -> list[str]:
     return sorted(i for i in atlas.vectors(DEFAULT) if codes[columns.row[i]] == wanted)
 
 
-def places(atlas: Atlas) -> tuple[Places, set[str]]:
+def stored_places(atlas: Atlas) -> dict[str, bytes]:
+    """A new layout of all architectures of an atlas, as its vectors table keeps it under `STORED_AS`.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    ids = architectures(atlas)
+    rows = lay_out(similarities(atlas, ids))
+    return {i: row.astype(_PLACE).tobytes() for i, row in zip(ids, rows, strict=True)}
+
+
+def places(atlas: Atlas, tell: Callable[[str], None] = lambda line: None) -> tuple[Places, set[str]]:
     """Places of all architectures of an atlas, and the ids that were placed just now beside known ones, which do not move.
 
     Places come from the atlas itself or else from the layout that was made last and kept in the cache folder. Where neither knows
     most of the architectures, they are laid out now, which takes a minute and a half for two thousand.
+
+    Args:
+        atlas: Whose architectures.
+        tell: Told what takes long, in a line.
 
     Raises:
         MissingExtraError: A layout has to be made and scikit-learn is not installed.
@@ -109,6 +124,7 @@ def places(atlas: Atlas) -> tuple[Places, set[str]]:
     stored = {i: _unpack(data) for i, data in atlas.vectors(STORED_AS).items()} or _cached(atlas.cache / _CACHE)
     known = {i: stored[i] for i in ids if i in stored}
     if 2 * len(known) < len(ids) or not known:
+        tell(f"laying out {len(ids):,} architectures, once; later they stay where they are")
         rows = lay_out(similarities(atlas, ids))
         found = {i: (float(x), float(y)) for i, (x, y) in zip(ids, rows, strict=True)}
         _keep(atlas.cache / _CACHE, found)

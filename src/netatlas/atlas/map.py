@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -94,18 +94,21 @@ class Map:
         return page.replace("{{data}}", data.replace("<", "\\u003c"))  # a title cannot end the script it stands in
 
 
-def draw_map(atlas: Atlas, *, where: str | None = None, color: str = "family") -> Map:
+def draw_map(
+    atlas: Atlas, *, where: str | None = None, color: str = "family", tell: Callable[[str], None] = lambda line: None
+) -> Map:
     """The map of all architectures of an atlas, those that satisfy ``where`` marked.
 
     Args:
         atlas: What is drawn.
         where: Constraints in the query language.
         color: A fact that must be on the map, however few have it.
+        tell: Told what takes long, in a line.
 
     Raises:
         QueryError: The constraints cannot be understood, or no architecture of the atlas has a graph.
     """
-    spots, placed_now = places(atlas)
+    spots, placed_now = places(atlas, tell)
     if not spots:
         raise QueryError("nothing to draw: no architecture of this atlas has a graph")
     ids = sorted(spots)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from netatlas.atlas.reading import run_together
 from netatlas.errors import StoreError
 from netatlas.graph.graph import Graph
 from netatlas.graph.ops import OP_ID
@@ -22,13 +20,6 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
-
-UNLIKE = 0.5
-"""Weight of being unlike, where the examples to be like have 1 (Rocchio's share of what is not wanted, rounded up)."""
-
-_LIKE = re.compile(r"\b(not like|dissimilar to|different from|unlike|similar to|resembling|like)\s+", re.IGNORECASE)
-_AGAINST = ("not like", "dissimilar to", "different from", "unlike")
-_NAME = re.compile(r"[\w./-]+(?:[ ][\w./-]+){0,3}")
 
 
 @dataclass(frozen=True)
@@ -88,8 +79,9 @@ def structural(
         pool = pool_of(graph) if wanted else None
         for name, block in wanted:
             assert pool is not None
-            places = subgraphs.occurrences(pool, block, exact_widths=exact_widths)
-            reasons.append(f"has {name} at {_places([language.place_of(graph, sorted(place)) for place in places])}")
+            seen = subgraphs.occurrences(pool, block, exact_widths=exact_widths)
+            at = [language.place_of(graph, sorted(place)) for place in seen.places]
+            reasons.append(f"has {name} at {_places(at, complete=seen.complete)}")
         return reasons
 
     mask = _rows(atlas, test)
@@ -117,78 +109,12 @@ def _rows(atlas: Atlas, test: Callable[[Pool], Mask]) -> Mask:
     return np.asarray(mask | owned)
 
 
-def _places(names: Sequence[str]) -> str:
-    distinct = list(dict.fromkeys(names))
-    return distinct[0] + (f", {len(names) - 1} more" if len(names) > 1 else "") if distinct else "(not found in time)"
-
-
-# ---- examples
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Examples that a text names: ids to be like and unlike, the text without them, and chips."""
-
-    text: str
-    like: tuple[str, ...] = ()
-    unlike: tuple[str, ...] = ()
-    chips: tuple[str, ...] = field(default=())
-
-
-def examples_in(text: str, atlas: Atlas) -> Examples:
-    """The ``like X`` and ``similar to X`` of a text where X is an id of the atlas or the whole name of an architecture.
-
-    Anything else ("looks like a transformer") stays in the text and is read as before.
-    """
-    like: list[str] = []
-    unlike: list[str] = []
-    kept, at = "", 0
-    while (found := _LIKE.search(text, at)) is not None:
-        named, end = _named(text, found.end(), atlas)
-        if named is None:
-            kept, at = kept + text[at : found.end()], found.end()
-            continue
-        (unlike if found[1].lower() in _AGAINST else like).append(named)
-        kept, at = kept + text[at : found.start()], end
-    kept += text[at:]
-    chips = [*(f"like {name}" for name in like), *(f"unlike {name}" for name in unlike)]
-    if chips:
-        kept = re.sub(r"^[\s,]*(?:(?:but|and)\s+)*|[\s,]*(?:\b(?:but|and))?\s*$", "", kept)
-        kept = re.sub(r"\b(?:but|and)\s+(?=(?:but|and)\b)", "", kept)
-    return Examples(kept, tuple(like), tuple(unlike), tuple(chips))
-
-
-def _named(text: str, at: int, atlas: Atlas) -> tuple[str | None, int]:
-    """The longest name of an entry that stands at ``at``, up to four words, and where it ends."""
-    found = _NAME.match(text, at)
-    if found is None:
-        return None, at
-    derived = atlas.derived
-    words = found[0].split(" ")
-    for size in range(len(words), 0, -1):
-        said = " ".join(words[:size])
-        name = said.rstrip(".-/")
-        row = derived.columns.row.get(name)
-        if row is None and any(c.isdigit() for c in name):  # "like inception" is a family, not one network
-            row = derived.by_name.get(run_together(name))
-        if row is not None:
-            return derived.columns.ids[row], at + len(said)
-    return None, at
-
-
-def combined(like: Sequence[Scores], unlike: Sequence[Scores], rows: int) -> Scores:
-    """Likeness to all examples in [0, 1] for each of ``rows``; -1 where an example was compared with nothing or is the row itself.
-
-    The mean of what to be like; being far from the nearest of what to be unlike counts `UNLIKE` times as much.
-    """
-    compared = np.ones(rows, dtype=bool)
-    for scores in (*like, *unlike):
-        compared &= scores >= 0
-    wanted = np.mean(like, axis=0) if like else np.zeros(rows)
-    if unlike:
-        far = 1 - np.max(unlike, axis=0)
-        wanted = (wanted + UNLIKE * far) / (1 + UNLIKE) if like else far
-    return np.where(compared, wanted, -1.0)
+def _places(names: Sequence[str], *, complete: bool = True) -> str:
+    """The first place and how many there are besides; "at least" of a search that was ended."""
+    if not names:
+        return "(not found in time)"
+    others = f", {'' if complete else 'at least '}{len(names) - 1} more" if len(names) > 1 else ""
+    return names[0] + others
 
 
 # ---- checkpoints: names and shapes only

@@ -24,7 +24,7 @@ def command(obj: dict[str, Any], color: str, where: str | None, out: str, as_jso
     """
     from netatlas import api
 
-    drawn = api.map(where=where, color=color, path=obj["path"])
+    drawn = api.map(where=where, color=color, tell=lambda line: click.echo(line, err=True), path=obj["path"])
     if as_json:
         say_json(drawn.to_dict(color))
         return

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from netatlas.encoders._strata_view import Hashes, Ints, layers, mix, skeleton, tokens
+from netatlas.encoders._strata_canonical import plain, skeleton
+from netatlas.encoders._strata_layers import layers
+from netatlas.encoders._strata_view import Hashes, Ints, mix, tokens
 from netatlas.graph.graph import Graph
 
 MOST_WALKS = 2_000_000
@@ -102,7 +104,10 @@ CHANNELS: tuple[tuple[str, str, Callable[[Hashes, Ints], Hashes]], ...] = (
 )
 """Name, vocabulary and features of every channel; at most 16, since a feature carries its channel in four bits."""
 
-HASH_BITS = 20
+CHANNEL_NAMES = tuple(name for name, *_ in CHANNELS)
+
+HASH_BITS = 18
+"""Two graphs of fifty features each in a channel share one by accident once in a hundred pairs."""
 
 
 def features(graph: Graph) -> tuple[npt.NDArray[np.uint32], Ints]:
@@ -111,10 +116,13 @@ def features(graph: Graph) -> tuple[npt.NDArray[np.uint32], Ints]:
     Returns:
         ``(k,) uint32`` with the channel above `HASH_BITS` bits of hash, ``(k,)`` counts.
     """
-    nodes, edges, rotary = skeleton(graph)
-    labels = tokens(graph, layers(graph), nodes, rotary)
+    seen = layers(graph)
+    whole = skeleton(graph, seen)
+    views = {False: whole, True: plain(whole)}
+    labels = {is_plain: tokens(graph, seen, view) for is_plain, view in views.items()}
     keys = []
     for channel, (_, vocabulary, collect) in enumerate(CHANNELS):
-        found = collect(labels[vocabulary], edges)
+        is_plain = vocabulary == "kind"
+        found = collect(labels[is_plain][vocabulary], views[is_plain].edges)
         keys.append((found & np.uint64((1 << HASH_BITS) - 1)).astype(np.uint32) | np.uint32(channel << HASH_BITS))
     return np.unique(np.concatenate(keys), return_counts=True)

@@ -22,6 +22,14 @@ class Encoder(ABC):
     def encode(self, graph: Graph) -> bytes:
         """The vector of one graph, as it is stored. Depends on the graph's structure alone, not on the order of its nodes."""
 
+    def is_current(self, vector: bytes) -> bool:
+        """Whether stored bytes can be compared with what `encode` gives now; not so when another version made them."""
+        return True
+
+    def dense(self, vectors: Sequence[bytes]) -> npt.NDArray[np.float32] | None:
+        """Unit vectors ``(m, d)`` whose inner products about follow `similarities`, ``None`` where an encoder has none."""
+        return None
+
     @abstractmethod
     def similarities(self, query: bytes, vectors: Sequence[bytes]) -> npt.NDArray[np.float64]:
         """Similarity of ``query`` to each of ``m`` stored vectors, ``(m,)`` in [0, 1]; 1 for equal vectors."""

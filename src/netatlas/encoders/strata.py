@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
 
-from netatlas.encoders._strata_features import CHANNELS, HASH_BITS, features
+from netatlas.encoders._strata_dense import project
+from netatlas.encoders._strata_features import CHANNEL_NAMES, CHANNELS, HASH_BITS, features
 from netatlas.encoders._strata_fit import fit_weights
-from netatlas.encoders._strata_view import STAGES, costs, layers, profile, stages
+from netatlas.encoders._strata_layers import STAGES, costs, layers, profile, stages
+from netatlas.encoders._strata_packed import FORMAT, HEADER, MEASURES, RARITY_MASK, Packed, is_current, words_of
 from netatlas.encoders.base import ENCODERS, Trainable
 from netatlas.errors import ConfigError
 from netatlas.graph.graph import Graph
 
 Floats = npt.NDArray[np.float64]
 
-_SHARES = 30
-_HEADER = np.dtype([("costs", "<f4", 3), ("shares", "u1", _SHARES), ("sampled", "<u2")])
-"""Start of a vector: costs, then shares of work by stage and by kind of layer in 255ths, then whether features were sampled."""
-
-_WORDS = _HEADER.itemsize // 4
-
 MOST_FEATURES = 480
 """Features a vector keeps, about 2 KB; of more, those whose hashes are smallest, which are the same ones in every graph."""
-
-_LEVEL_BITS = _RARITY_BITS = 4
-_LEVEL_MASK = _RARITY_MASK = 15
-
-_AMOUNT = 0.25
-"""What every further level of a count weighs beside the first: presence tells families apart, counts tell sisters apart."""
-
-MEASURES = ("presence", "rarity", "amount")
-"""How the overlap of a channel is weighed: every feature alike, by rarity in the training graphs, by rarity and count."""
 
 _REST = ("stages", "profile", "costs")
 
@@ -46,6 +34,10 @@ _FLOORS = {"kind wiring: presence": 0.02, "sizes: amount": 0.02, "costs": 0.01}
 """Least weights. Family labels cannot teach them, since sisters differ in size and in depth: they order networks within a family."""
 
 
+_EVEN = 0.5
+"""How far learned weights are drawn to even ones: what a few hundred families teach is not all there is to tell apart."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """What training learns.
@@ -53,12 +45,17 @@ class Weights:
     Attributes:
         fusion: Weight of every component, summing to 1, ``(len(COMPONENTS),)``.
         keys: Features that several training graphs have, ascending, ``(k,) uint32``.
-        rarity: Rarity of each, 0 (in every graph) to 15 (in one), ``(k,) uint8``.
+        rarity: Rarity of each, 0 (in every graph) to 7 (in one), ``(k,) uint8``.
     """
 
     fusion: Floats
     keys: npt.NDArray[np.uint32]
     rarity: npt.NDArray[np.uint8]
+
+    @cached_property
+    def stamp(self) -> int:
+        """Marks the vectors that were made with these weights; fusion is not in vectors."""
+        return zlib.crc32(self.keys.tobytes() + self.rarity.tobytes() + repr(CHANNEL_NAMES).encode()) & 0xFFFF
 
 
 @ENCODERS.register("strata")
@@ -114,47 +111,54 @@ class Strata(Trainable):
             raise ConfigError("strata: training needs at least two families, one of them with two graphs")
         keys, rarity = _rarities([features(graph)[0] for graph in graphs])
         self._own = Weights(_even().fusion, keys, rarity)
-        packed = Packed([self.encode(graph) for graph in graphs])
+        packed = Packed([self.encode(graph) for graph in graphs], self.weights.stamp)
         parts = np.stack([self._parts(packed.row(i), packed)[0] for i in range(len(graphs))], axis=1).astype(np.float32)
         fusion = fit_weights(parts[self._used], np.array(groups), seed=seed)
         full = np.zeros(len(COMPONENTS))
-        full[self._used] = fusion
+        full[self._used] = (1 - _EVEN) * fusion + _EVEN / self._used.sum()
         floors = np.array([_FLOORS.get(c, 0.0) for c in COMPONENTS]) * self._used
         self._own = Weights(full * (1 - floors.sum()) + floors, keys, rarity)
 
     def encode(self, graph: Graph) -> bytes:
         keys, counts = features(graph)
         rarity = self._rarity(keys)
-        header = np.zeros(1, dtype=_HEADER)
+        header = np.zeros(1, dtype=HEADER)
         if len(keys) > MOST_FEATURES:
             kept = np.sort(np.argsort(keys & np.uint32((1 << HASH_BITS) - 1), kind="stable")[:MOST_FEATURES])
             keys, counts, rarity = keys[kept], counts[kept], rarity[kept]
             header["sampled"] = 1
         seen = layers(graph)
-        header["costs"] = costs(graph)
+        header["format"], header["stamp"], header["costs"] = FORMAT, self.weights.stamp, costs(graph)
         header["shares"] = np.rint(255 * np.concatenate([stages(graph, seen), profile(graph, seen)]))
-        level = np.rint(2 * np.log2(counts)).astype(np.uint32).clip(0, _LEVEL_MASK)
-        word = (keys << np.uint32(_LEVEL_BITS + _RARITY_BITS)) | (level << np.uint32(_RARITY_BITS)) | rarity
-        return bytes(header.tobytes() + word.astype("<u4").tobytes())
+        return bytes(header.tobytes() + words_of(keys, counts, rarity).astype("<u4").tobytes())
+
+    def is_current(self, vector: bytes) -> bool:
+        return is_current(vector, self.weights.stamp)
+
+    def dense(self, vectors: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        return project(self._packed(vectors), self.weights.fusion * self._used)
+
+    def _packed(self, vectors: Sequence[bytes]) -> Packed:
+        return Packed(vectors, self.weights.stamp)
 
     def _rarity(self, keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         known = self.weights.keys
         if not len(known):
-            return np.full(len(keys), _RARITY_MASK, dtype=np.uint32)
+            return np.full(len(keys), RARITY_MASK, dtype=np.uint32)
         place = np.searchsorted(known, keys).clip(max=len(known) - 1)
-        return np.where(known[place] == keys, self.weights.rarity[place], _RARITY_MASK).astype(np.uint32)
+        return np.where(known[place] == keys, self.weights.rarity[place], RARITY_MASK).astype(np.uint32)
 
     def similarities(self, query: bytes, vectors: Sequence[bytes]) -> Floats:
         if not len(vectors):
             return np.zeros(0)
-        parts, present = self._parts(Packed([query]), Packed(vectors))
+        parts, present = self._parts(self._packed([query]), self._packed(vectors))
         weights = (self.weights.fusion * self._used)[:, None] * present
         total = weights.sum(axis=0)
         return np.asarray(np.divide((weights * parts).sum(axis=0), total, out=np.zeros(len(vectors)), where=total > 0)).clip(0, 1)
 
     def components(self, query: bytes, vectors: Sequence[bytes]) -> dict[str, Floats]:
         """Likeness in every component ``(m,)``, by name; a channel that both lack is 1."""
-        parts, _ = self._parts(Packed([query]), Packed(vectors))
+        parts, _ = self._parts(self._packed([query]), self._packed(vectors))
         return dict(zip(COMPONENTS, parts, strict=True))
 
     def _parts(self, query: Packed, many: Packed) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -168,62 +172,6 @@ class Strata(Trainable):
         return parts, present
 
 
-class Packed:
-    """Stored vectors side by side, ready for comparison."""
-
-    def __init__(self, vectors: Sequence[bytes]) -> None:
-        words = np.frombuffer(b"".join(vectors), dtype="<u4")
-        sizes = np.array([len(v) // 4 for v in vectors], dtype=np.int64)
-        starts = np.cumsum(sizes) - sizes
-        head = (starts[:, None] + np.arange(_WORDS)).ravel()
-        self.header = words[head].view(_HEADER)
-        body = np.ones(len(words), dtype=bool)
-        body[head] = False
-        self.words = words[body]
-        self.owner = np.repeat(np.arange(len(sizes)), sizes - _WORDS)
-        self._ends = np.cumsum(sizes - _WORDS)
-        self.totals = self._sums(np.arange(len(self.words)), self.words)
-
-    def __len__(self) -> int:
-        return len(self.header)
-
-    def row(self, i: int) -> Packed:
-        """One of the vectors alone."""
-        alone = object.__new__(Packed)
-        span = slice(int(self._ends[i - 1]) if i else 0, int(self._ends[i]))
-        alone.header, alone.words, alone.totals = self.header[i : i + 1], self.words[span], self.totals[i : i + 1]
-        return alone
-
-    def shared(self, query: Packed) -> Floats:
-        """Weight of the features that each vector shares with a query, ``(m, channels, measures)``."""
-        if not len(query.words) or not len(self.words):
-            return np.zeros((len(self), len(CHANNELS), len(MEASURES)))
-        shift = np.uint32(_LEVEL_BITS + _RARITY_BITS)
-        asked, own = query.words >> shift, self.words >> shift
-        maybe = np.zeros(1 << 16, dtype=bool)  # most features are ruled out by sixteen of their bits
-        maybe[asked & np.uint32(0xFFFF)] = True
-        rows = np.flatnonzero(maybe[own & np.uint32(0xFFFF)])
-        place = np.searchsorted(asked, own[rows]).clip(max=len(asked) - 1)
-        hit = asked[place] == own[rows]
-        rows, place = rows[hit], place[hit]
-        return self._sums(rows, _with_level(self.words[rows], query.words[place]))
-
-    def _sums(self, rows: npt.NDArray[np.intp], words: npt.NDArray[np.uint32]) -> Floats:
-        """Weight of ``words``, which stand at ``rows``, by vector and channel and measure."""
-        m, channels = len(self.header), len(CHANNELS)
-        cell = self.owner[rows] * channels + (words >> np.uint32(32 - 4)).astype(np.int64)
-        rarity = (words & np.uint32(_RARITY_MASK)) / float(_RARITY_MASK)
-        amount = rarity * (1 + _AMOUNT * ((words >> np.uint32(_RARITY_BITS)) & np.uint32(_LEVEL_MASK)))
-        sums = [np.bincount(cell, weights=x, minlength=m * channels) for x in (None, rarity, amount)]
-        return np.stack(sums, axis=-1).astype(np.float64).reshape(m, channels, len(MEASURES))
-
-
-def _with_level(words: npt.NDArray[np.uint32], others: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """``words`` with the lower of both levels."""
-    mask = np.uint32(_LEVEL_MASK << _RARITY_BITS)
-    return np.asarray((words & ~mask) | np.minimum(words & mask, others & mask))
-
-
 def _rest(one: npt.NDArray[np.void], many: npt.NDArray[np.void]) -> tuple[Floats, Floats, Floats]:
     """Likeness of stages, of work by kind of layer, and of costs, each ``(m,)``."""
     apart = np.abs(many["shares"].astype(np.float64) - one["shares"]) / 255
@@ -235,7 +183,7 @@ def _rarities(graphs: Sequence[npt.NDArray[np.uint32]]) -> tuple[npt.NDArray[np.
     """Features of at least two graphs, and their rarity on a logarithmic scale."""
     keys, graphs_with = np.unique(np.concatenate(graphs), return_counts=True)
     n = len(graphs)
-    rarity = np.rint(_RARITY_MASK * np.log((n + 1) / graphs_with) / np.log(n + 1)).clip(0, _RARITY_MASK)
+    rarity = np.rint(RARITY_MASK * np.log((n + 1) / graphs_with) / np.log(n + 1)).clip(0, RARITY_MASK)
     several = graphs_with > 1
     return keys[several], rarity[several].astype(np.uint8)
 

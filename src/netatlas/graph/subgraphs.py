@@ -54,6 +54,19 @@ class Containing:
     gave_up: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Occurrences:
+    """Where a block is in one graph.
+
+    Attributes:
+        places: The block's nodes by place, in the order of the block; one place for each node that can be its rarest operator.
+        complete: Whether all were looked for: neither the time nor the limit ended the search.
+    """
+
+    places: tuple[tuple[int, ...], ...]
+    complete: bool
+
+
 def block(graph: Graph, scope: str | None = None) -> Block:
     """A graph, or one of its modules with all modules inside, as a block.
 
@@ -113,26 +126,23 @@ def containing(pool: Pool, wanted: Block, *, exact_widths: bool = False, seconds
 
 def occurrences(
     pool: Pool, wanted: Block, *, exact_widths: bool = False, limit: int = 1_000, seconds: float = 4 * SECONDS
-) -> list[tuple[int, ...]]:
-    """Places of a block in a pool of one graph: its nodes by place, in the order of the block; one place for each node that can be its
-    rarest operator.
-
-    The places that were found within ``seconds`` are returned, at most ``limit``.
-    """
+) -> Occurrences:
+    """Places of a block in a pool of one graph: at most ``limit``, as far as they are found within ``seconds``."""
     host, own = _codes(pool.table, wanted.nodes, exact_widths)
     codes = host[pool.row]
     if not _enough(pool, codes, own, wanted.edges).all():
-        return []
-    found: list[tuple[int, ...]] = []
+        return Occurrences((), complete=True)
+    # A symmetric block is found once for each way to lay it.
+    distinct: dict[frozenset[int], tuple[int, ...]] = {}
+    search = _Search(pool, 0, codes, _refined(pool, codes, own, wanted.edges), own, wanted.edges, seconds)
     try:
-        for match in _Search(pool, 0, codes, _refined(pool, codes, own, wanted.edges), own, wanted.edges, seconds).matches():
-            found.append(match)
-            if len(found) >= limit:
-                break
+        for match in search.matches():
+            distinct.setdefault(frozenset(match), match)
+            if len(distinct) >= limit:
+                return Occurrences(tuple(distinct.values()), complete=False)
     except _OutOfTimeError:
-        pass
-    distinct = {frozenset(match): match for match in found}  # a symmetric block is found once for each way to lay it
-    return list(distinct.values())
+        return Occurrences(tuple(distinct.values()), complete=False)
+    return Occurrences(tuple(distinct.values()), complete=True)
 
 
 def _codes(table: Ints, nodes: Ints, exact_widths: bool) -> tuple[Ints, Ints]:

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from netatlas.encoders.base import ENCODERS, Encoder, Trainable
-from netatlas.errors import ConfigError, MissingExtraError, did_you_mean
-from netatlas.evaluation.nar.protocols import PROTOCOLS, SPLITS, Similarity, Task, score, similarities, task
+from netatlas.errors import ConfigError, MissingExtraError
+from netatlas.evaluation.nar.protocols import Similarity, Task, find_protocol, score, similarities, task
 from netatlas.registry import Spec
 from netatlas.systems._journal import Journal
 from netatlas.systems._nar_methods import BEST_WL, FUSED, METHODS, OPPONENT, QUICK, TUNED, WL_CANDIDATES, Method
@@ -33,7 +33,7 @@ class Unit:
     """One training and its measurement.
 
     Attributes:
-        protocol: Of `PROTOCOLS`.
+        protocol: Name of a protocol.
         split: Number of the draw.
         seed: Of the training.
         methods: What one training gives figures for: a method, or the tuned one with its fusion.
@@ -52,11 +52,7 @@ class Unit:
 
 def run(protocols: tuple[str, ...], seeds: int, *, quick: bool, journal: Journal, progress: Callable[[Step], None]) -> Result:
     """See `nar.reproduce`."""
-    for protocol in protocols:
-        if protocol not in PROTOCOLS:
-            raise ConfigError(
-                f"nar: no protocol {protocol!r} (there are: {', '.join(PROTOCOLS)}){did_you_mean(protocol, PROTOCOLS)}"
-            )
+    protocols = tuple(find_protocol(name).name for name in protocols)
     if seeds < 1 or not protocols:
         raise ConfigError(f"nar: seeds and protocols must be 1 or more, got {seeds} and {len(protocols)}")
     torch = _torch()
@@ -83,7 +79,7 @@ def plan(protocols: Sequence[str], seeds: int, *, quick: bool) -> list[Unit]:
     fused = next(m for m in METHODS if m.name == FUSED)
     units = []
     for protocol in protocols:
-        for split in range(1 if quick else SPLITS[protocol]):
+        for split in range(1 if quick else find_protocol(protocol).splits):
             for method in METHODS:
                 if protocol in method.protocols and method is not fused:
                     together = (method, fused) if method.name == TUNED else (method,)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netatlas.evaluation.nar.protocols import PROTOCOLS
+from netatlas.evaluation.nar.protocols import find_protocol
 from netatlas.systems._nar_methods import METHODS, Method
 from netatlas.systems.base import Cell, Table
 
@@ -52,7 +52,7 @@ def _at_20(protocol: str, measured: Measured) -> Table:
     data = "generated" if protocol == "P5" else "real"
     columns = ["method", "runs", "MRR@20", "MAP@20", "NDCG@20", "± MRR"] + [f"paper {m} ({data})" for m in ("MRR", "MAP", "NDCG")]
     return Table(
-        f"{protocol}: {PROTOCOLS[protocol]}. {training:.0f} graphs to learn from, {queries:.0f} queries among {items:.0f} "
+        f"{protocol}: {find_protocol(protocol).what}. {training:.0f} graphs to learn from, {queries:.0f} queries among {items:.0f} "
         f"({skipped:.0f} more have nothing to find); means over splits and seeds.",
         columns if protocol != "P3" else columns[:6],
         rows if protocol != "P3" else [row[:6] for row in rows],

@@ -69,7 +69,7 @@ def reproduce(
     """The paper's method beside its baselines, ours, and methods that learn nothing.
 
     Args:
-        protocols: Of `evaluation.nar.protocols.PROTOCOLS`.
+        protocols: Names of `evaluation.nar.protocols`.
         seeds: Trainings of every learned method on every split.
         quick: About 60 graphs a side, one seed and a few epochs: shows that everything runs and judges nothing.
         journal: Where finished measurements are kept.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -53,8 +54,21 @@ def family_of(entry_id: str, module: str) -> str:
     return f"{module.rpartition('.')[2]}:{prefix.group(0) if prefix else ''}"
 
 
+_libraries: WeakKeyDictionary[Atlas, dict[str, list[Item]]] = WeakKeyDictionary()
+
+
 def library(atlas: Atlas, source: str) -> list[Item]:
-    """The architectures of one library, by id; those whose coarse graphs no refinement of depth 3 tells apart are one item."""
+    """The architectures of one library, by id; those whose coarse graphs no refinement of depth 3 tells apart are one item.
+
+    Read once as long as the atlas lives.
+    """
+    kept = _libraries.setdefault(atlas, {})
+    if source not in kept:
+        kept[source] = _read(atlas, source)
+    return list(kept[source])
+
+
+def _read(atlas: Atlas, source: str) -> list[Item]:
     ids = sorted(i for i in atlas.vectors("wl") if i.startswith(f"{source}/"))
     facts = atlas.facts(ids)
     first: dict[str, Item] = {}

@@ -1,34 +1,45 @@
 """Protocols: who learns from what, who asks, among whom, and what should be found.
 
-P2 families never seen in training; P3 the same design written in another library; P5 a genotype at another depth among rewired
-copies with the same operations.
+A further protocol is one file in this folder; no other file changes. It registers a function that draws tasks, and `netatlas eval
+nar --protocol P9` and `netatlas systems run nar --protocol P9` know it::
+
+    @protocol("P9", "who asks; relevant: what should be found", splits=3)
+    def draw(split: int, atlas: Atlas, limit: int | None) -> Task:
+        return make_task(f"P9/{split}", training, items, asks, alike=lambda a, b: a.family == b.family)
+
+The split is the seed of everything random. ``further=`` names a function of a task and the similarities an encoder gave it, for
+figures that are no metrics of a ranking; tables show them beside the metrics.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from netatlas.encoders.base import Encoder, Trainable
 from netatlas.errors import ConfigError, did_you_mean
-from netatlas.evaluation.nar.collections import TWINS, Item, genotypes, library, twins
+from netatlas.evaluation.nar.collections import Item
 from netatlas.evaluation.ranking import best_first, retrieval_metrics
+from netatlas.graph.graph import Graph, Scope
 
 if TYPE_CHECKING:
     from netatlas.atlas.atlas import Atlas
 
-PROTOCOLS = {
-    "P2": "timm, half of the families never seen in training; relevant: the same family",
-    "P3": "a transformers model asks among all of timm, and back; relevant: the same design; no such family seen in training",
-    "P5": "DARTS genotypes; relevant: the same genotype at another depth, among rewired copies with the same operations",
-}
-SPLITS = {"P2": 3, "P3": 1, "P5": 1}
-"""How often each protocol draws training and test anew."""
+METRICS = ("mrr", "map", "ndcg")
+CUT_OFFS = (20, 50, 100)
+
+Similarity = list[npt.NDArray[np.float64]]
+"""For each query of a task, its similarity to its gallery."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Task:
         queries: Positions of queries in ``items``.
         gallery: For each query, the positions among which it looks, itself left out.
         relevant: For each query, the positions to be found; never empty.
-        weights: Share of each query in a mean, summing to 1; alike, save that both directions of P3 count the same.
+        weights: Share of each query in a mean, summing to 1; alike within a library, and every library that asks counts the same.
         skipped: Queries left out because nothing is relevant to them.
     """
 
@@ -56,79 +67,99 @@ class Task:
     skipped: int
 
 
-def task(protocol: str, split: int, atlas: Atlas, *, limit: int | None = None) -> Task:
-    """One draw.
+Draw = Callable[[int, "Atlas", int | None], Task]
+Further = Callable[[Task, Similarity], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to ask.
+
+    Attributes:
+        name: Short name, ``"P2"``.
+        what: Who asks among whom, and what is relevant.
+        splits: How often training and test are drawn anew.
+        draw: One draw: its number, the atlas, and about how many graphs there may be on either side, ``None`` for all.
+        further: More figures by name, of a task and what an encoder made of it.
+    """
+
+    name: str
+    what: str
+    splits: int
+    draw: Draw
+    further: Further | None = None
+
+
+_PROTOCOLS: dict[str, Protocol] = {}
+
+
+def protocol(name: str, what: str, *, splits: int = 1, further: Further | None = None) -> Callable[[Draw], Draw]:
+    """Decorator that makes the decorated function draw the tasks of a new protocol; see `Protocol`."""
+
+    def add(draw: Draw) -> Draw:
+        _PROTOCOLS[name] = Protocol(name, what, splits, draw, further)
+        return draw
+
+    return add
+
+
+@cache
+def protocols() -> Mapping[str, Protocol]:
+    """All protocols by name, sorted."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__package__}.{module.name}")
+    return dict(sorted(_PROTOCOLS.items()))
+
+
+def find_protocol(name: str) -> Protocol:
+    """A protocol by name, in any case.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    known = protocols()
+    exact = {key.lower(): key for key in known}.get(name.lower())
+    if exact is None:
+        raise ConfigError(f"no protocol {name!r} (there are: {', '.join(known)}){did_you_mean(name, known)}")
+    return known[exact]
+
+
+def task(name: str, split: int, atlas: Atlas, *, limit: int | None = None) -> Task:
+    """One draw of a protocol.
+
+    No encoder can read a label off a graph: names of modules are taken out of all graphs, and ids and families are not in them.
 
     Args:
-        protocol: Of `PROTOCOLS`.
-        split: Below `SPLITS` of the protocol; its seed.
+        name: Of the protocol.
+        split: Below `Protocol.splits`; its seed.
         atlas: Where the architectures are.
         limit: At most about this many graphs on either side, for a quick look.
 
     Raises:
-        ConfigError: The protocol is unknown.
+        ConfigError: The protocol is unknown, or has no such split.
     """
-    if protocol not in PROTOCOLS:
-        raise ConfigError(f"no protocol {protocol!r} (there are: {', '.join(PROTOCOLS)}){did_you_mean(protocol, PROTOCOLS)}")
-    rng = np.random.default_rng(split)
-    if protocol == "P2":
-        return _unseen_families(split, library(atlas, "timm"), rng, limit)
-    if protocol == "P3":
-        return _other_library(split, library(atlas, "timm"), twins(atlas), rng, limit)
-    return _wiring(split, rng, limit)
+    found = find_protocol(name)
+    if not 0 <= split < found.splits:
+        raise ConfigError(f"{found.name} has splits 0 to {found.splits - 1}, got {split}")
+    drawn = found.draw(split, atlas, limit)
+    return replace(drawn, training=_nameless(drawn.training), items=_nameless(drawn.items))
 
 
-def _unseen_families(split: int, items: list[Item], rng: np.random.Generator, limit: int | None) -> Task:
-    families = sorted({item.family for item in items})
-    seen = {families[i] for i in rng.permutation(len(families))[: len(families) // 2]}
-    training, test = (
-        _thin([i for i in items if i.family in seen], limit),
-        _thin([i for i in items if i.family not in seen], limit),
-    )
-    return _make(f"P2/{split}", training, test, range(len(test)), lambda a, b: a.family == b.family)
+_stripped: WeakKeyDictionary[Graph, Graph] = WeakKeyDictionary()
 
 
-def _other_library(split: int, ours: list[Item], theirs: list[Item], rng: np.random.Generator, limit: int | None) -> Task:
-    wanted = {design for item in theirs for design in item.designs}
-    training = _thin([item for item in ours if not item.designs & (wanted | TWINS)], limit)
-    gallery = ours if limit is None else _thin([i for i in ours if i.designs & wanted], limit // 2) + _thin(training, limit // 2)
-    items = [*gallery, *theirs]
-    asks = [i for i, item in enumerate(items) if item.designs & wanted]
-
-    def other(a: Item, b: Item) -> bool:
-        return a.id.partition("/")[0] != b.id.partition("/")[0]
-
-    return _make(f"P3/{split}", training, items, asks, lambda a, b: bool(a.designs & b.designs), among=other)
-
-
-def _wiring(split: int, rng: np.random.Generator, limit: int | None) -> Task:
-    count = 40 if limit is None else max(3, limit // 9)
-    training, test = genotypes(count, 1, rng), genotypes(count, 2, rng)
-    asks = [i for i, item in enumerate(test) if item.family.endswith(".0")]
-    return _make(f"P5/{split}", training, test, asks, lambda a, b: a.family == b.family)
-
-
-def _thin(items: list[Item], limit: int | None) -> list[Item]:
-    """At most about ``limit`` items, whole families, the largest first; all without a limit."""
-    if limit is None or len(items) <= limit:
-        return items
-    kept: set[str] = set()
-    room = limit
-    for family, size in Counter(item.family for item in items).most_common():
-        size = min(size, max(2, limit // 5))
-        if room >= size:
-            kept.add(family)
-            room -= size
-    taken: Counter[str] = Counter()
-    found = []
+def _nameless(items: Sequence[Item]) -> list[Item]:
+    """The same items; their graphs without the names and classes of modules, which would give the family away."""
     for item in items:
-        if item.family in kept and taken[item.family] < max(2, limit // 5):
-            taken[item.family] += 1
-            found.append(item)
-    return found
+        if item.graph not in _stripped:
+            _stripped[item.graph] = replace(
+                item.graph, scopes=(Scope("", ""),), scope=np.zeros(len(item.graph), dtype=np.int32), unknown={}
+            )
+    return [replace(item, graph=_stripped[item.graph]) for item in items]
 
 
-def _make(
+def make_task(
     name: str,
     training: Sequence[Item],
     items: Sequence[Item],
@@ -136,6 +167,16 @@ def _make(
     alike: Callable[[Item, Item], bool],
     among: Callable[[Item, Item], bool] = lambda a, b: True,
 ) -> Task:
+    """A task from its rules.
+
+    Args:
+        name: Protocol and split.
+        training: What may be learned from.
+        items: Queries and gallery.
+        asks: Positions of those that ask.
+        alike: Whether the second is relevant to the first.
+        among: Whether the first looks at the second at all; never at itself.
+    """
     queries, gallery, relevant, skipped = [], [], [], 0
     for q in asks:
         others = tuple(i for i in range(len(items)) if i != q and among(items[q], items[i]))
@@ -152,22 +193,42 @@ def _make(
     return Task(name, training, items, tuple(queries), tuple(gallery), tuple(relevant), weights, skipped)
 
 
-Similarity = list[npt.NDArray[np.float64]]
-"""For each query of a task, its similarity to its gallery."""
+def thin(items: Sequence[Item], limit: int | None) -> list[Item]:
+    """At most about ``limit`` items, whole families, the largest first; all without a limit."""
+    if limit is None or len(items) <= limit:
+        return list(items)
+    kept: set[str] = set()
+    room = limit
+    for family, size in Counter(item.family for item in items).most_common():
+        size = min(size, max(2, limit // 5))
+        if room >= size:
+            kept.add(family)
+            room -= size
+    taken: Counter[str] = Counter()
+    found = []
+    for item in items:
+        if item.family in kept and taken[item.family] < max(2, limit // 5):
+            taken[item.family] += 1
+            found.append(item)
+    return found
 
 
 def similarities(found: Task, encoder: Encoder, seed: int) -> Similarity:
     """Train where the encoder can, encode everything, compare every query with its gallery."""
     if isinstance(encoder, Trainable):
         encoder.fit([i.graph for i in found.training], [i.family for i in found.training], seed=seed)
-    vectors = [encoder.encode(item.graph) for item in found.items]
+    return compare(found, encoder, [encoder.encode(item.graph) for item in found.items])
+
+
+def compare(found: Task, encoder: Encoder, vectors: Sequence[bytes]) -> Similarity:
+    """Every query with its gallery, given the vector of every item."""
     return [
         encoder.similarities(vectors[q], [vectors[i] for i in others])
         for q, others in zip(found.queries, found.gallery, strict=True)
     ]
 
 
-def score(found: Task, alike: Similarity, ks: Sequence[int] = (20, 50, 100)) -> dict[str, list[float]]:
+def score(found: Task, alike: Similarity, ks: Sequence[int] = CUT_OFFS) -> dict[str, list[float]]:
     """Metrics by name, one value a query."""
     columns: dict[str, list[float]] = {}
     for row, others, wanted in zip(alike, found.gallery, found.relevant, strict=True):
