@@ -12,6 +12,8 @@ import numpy.typing as npt
 from netatlas.encoders.base import ENCODERS
 from netatlas.facts import Value
 from netatlas.graph.graph import Graph
+from netatlas.graph.work import STORED_AS as WORK
+from netatlas.graph.work import pack, work
 from netatlas.records import Entry
 
 if TYPE_CHECKING:
@@ -34,12 +36,14 @@ def encode(graph: Graph) -> dict[str, bytes]:
 
 
 def with_vectors(entries: Iterable[Entry]) -> dict[str, dict[str, bytes]]:
-    """Vectors of the entries that carry a graph, by encoder and id."""
-    found: dict[str, dict[str, bytes]] = {name: {} for name in STORED}
+    """Vectors of the entries that carry a graph, by encoder and id, and what predictions are made from."""
+    found: dict[str, dict[str, bytes]] = {name: {} for name in (*STORED, WORK)}
     for entry in entries:
         if entry.graph is not None:
             for name, vector in encode(entry.graph).items():
                 found[name][entry.id] = vector
+            if entry.facts.get("traced_by") != "checkpoint":  # without wiring nothing is known of what is computed
+                found[WORK][entry.id] = pack(work(entry.graph))
     return found
 
 
