@@ -98,7 +98,7 @@ class Prediction:
         value: In the fact's unit.
         low: Lower end of the interval that held nine of ten networks of unseen families.
         high: Upper end.
-        error: How far predictions were off on unseen families, in words.
+        error: How far predictions are typically off on unseen families, ``"±8 %"``.
         machine: What it holds for; ``""`` where no machine matters.
         method: What was trained on what.
     """
@@ -112,5 +112,9 @@ class Prediction:
     method: str
 
     def __str__(self) -> str:
-        where = f" on {self.machine}" if self.machine else ""
-        return f"predicted, {self.error}{where}"
+        return prediction_words(self.error, self.machine)
+
+
+def prediction_words(error: str, machine: str) -> str:
+    """How far to trust a prediction, in words: the error first, since tables cut the end."""
+    return f"predicted, {error}{f' on {machine}' if machine else ''} (typical error on unseen families)"

@@ -12,7 +12,7 @@ from netatlas.graph.graph import Graph
 from netatlas.graph.work import unpack, work
 from netatlas.predictors._calibration import Calibration
 from netatlas.predictors.base import PREDICTORS, Predictor
-from netatlas.records import Entry, Prediction
+from netatlas.records import Entry, Prediction, prediction_words
 
 CALIBRATION = "calibration"
 """Name under which an atlas keeps the calibration of its user's machine."""
@@ -63,6 +63,6 @@ class Predictions:
         return tuple(found for p in wanted if (found := p.predict(vector)) is not None)
 
     def words(self, fact: str) -> str:
-        """How a predicted fact came about, for people: ``predicted, ±8 % (...) on ...``."""
+        """How a predicted fact came about, for people."""
         predictor = next(p for p in self.predictors if p.fact == fact)
-        return f"predicted, {predictor.error}{f' on {predictor.machine}' if predictor.machine else ''}"
+        return prediction_words(predictor.error, predictor.machine)

@@ -17,7 +17,7 @@ MOST_UNKNOWN = 0.2
 """Share of operators outside the vocabulary above which nothing is predicted: their cost cannot be seen."""
 
 _COUNTS = [COLUMNS.index(f"{name}.count") for name in COMPUTE + TRAFFIC]
-_UNKNOWN = COLUMNS.index("unknown")
+_UNKNOWN, _CLASSIFIER = COLUMNS.index("unknown"), COLUMNS.index("classifier")
 
 
 class Predictor(ABC):
@@ -35,7 +35,7 @@ class Predictor(ABC):
     @property
     @abstractmethod
     def error(self) -> str:
-        """How far it was off on unseen families, in words."""
+        """How far it is typically off on unseen families: ``"±8 %"``."""
 
     @property
     @abstractmethod
@@ -51,12 +51,18 @@ class Predictor(ABC):
         counts = work[:, _COUNTS].sum(axis=1)
         return np.asarray((counts > 0) & (work[:, _UNKNOWN] <= MOST_UNKNOWN * counts))
 
+    def is_familiar(self, work: Floats) -> npt.NDArray[np.bool_]:
+        """``(n,)`` which networks are like those whose error is known: image classifiers. Others get a wider interval."""
+        return np.asarray(work[:, _CLASSIFIER] > 0)
+
     def predict(self, work: Floats) -> Prediction | None:
         """The prediction for one network ``(len(COLUMNS),)``, ``None`` where it cannot be given."""
         if not self.applies(work[None])[0]:
             return None
         value, low, high = (float(x[0]) for x in self.values(work[None]))
-        return Prediction(self.fact, value, low, high, self.error, self.machine, self.method)
+        familiar = bool(self.is_familiar(work[None])[0])
+        error = self.error if familiar else f"{self.error} for image classifiers, more for a network like this,"
+        return Prediction(self.fact, value, low, high, error, self.machine, self.method)
 
 
 PREDICTORS: Registry[Predictor] = Registry("predictors", "netatlas.predictors")

@@ -20,7 +20,8 @@ class Latency(Predictor):
     """A non-negative roofline over classes of operators, gradient boosted trees on what it leaves, then the calibration.
 
     The roofline is linear in the work, so that networks larger than any it was trained on get a larger value; trees alone would
-    not. Outside twice the range of the training networks the interval is as wide again on either side.
+    not. For what is no image classifier, or outside twice the range of the training networks, the interval is as wide again on either
+    side.
 
     Args:
         calibration: What ``netatlas calibrate`` found; without it the values hold for `REFERENCE`.
@@ -37,7 +38,7 @@ class Latency(Predictor):
     @property
     def error(self) -> str:
         errors = self.calibration.errors if self.calibration else self._model.errors
-        return f"±{100 * errors['median_relative_error']:.0f} % (median, unseen families)"
+        return f"±{100 * errors['median_relative_error']:.0f} %"
 
     @property
     def method(self) -> str:
@@ -49,5 +50,5 @@ class Latency(Predictor):
         if self.calibration is not None:
             value = self.calibration.apply(value, work)
             low, high = self.calibration.low, self.calibration.high
-        wider = np.where(self._model.is_within_reach(work), 1.0, 2.0)
+        wider = np.where(self._model.is_within_reach(work) & self.is_familiar(work), 1.0, 2.0)
         return np.exp(value), np.exp(value + wider * low), np.exp(value + wider * high)

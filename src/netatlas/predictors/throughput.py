@@ -25,7 +25,7 @@ class Throughput(Predictor):
 
     @property
     def error(self) -> str:
-        return f"±{100 * self._model.errors['median_relative_error']:.0f} % (median, unseen families)"
+        return f"±{100 * self._model.errors['median_relative_error']:.0f} %"
 
     @property
     def method(self) -> str:

@@ -28,7 +28,7 @@ class Top1(Predictor):
 
     @property
     def error(self) -> str:
-        return f"±{self._model.errors['mean_absolute_error']:.1f} points (mean, unseen families)"
+        return f"±{self._model.errors['mean_absolute_error']:.1f} points"
 
     @property
     def method(self) -> str:
