@@ -248,7 +248,7 @@ def remove(*ids: str, path: str | Path | None = None) -> list[str]:
     return atlas(path).remove(ids)
 
 
-def measure(entry_id: str, *, batch: int = 1, threads: int = 0, runs: int = 30, path: str | Path | None = None) -> list[Evidence]:
+def measure(entry_id: str, *, batch: int = 1, threads: int = 1, runs: int = 30, path: str | Path | None = None) -> list[Evidence]:
     """Measure latency and peak memory of an architecture on this machine and keep them as evidence.
 
     Args:

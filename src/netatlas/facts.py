@@ -109,7 +109,12 @@ _TABLE = (
         "lower",
     ),
     FactType(
-        "latency_ms", "number", "ms", "forward pass measured on this machine by netatlas measure, median", ("latency",), "lower"
+        "latency_ms",
+        "number",
+        "ms",
+        "forward pass measured on this machine by netatlas measure or calibrate, median; one thread, batch 1 unless asked otherwise",
+        ("latency",),
+        "lower",
     ),
     FactType(
         "latency_predicted",

@@ -34,7 +34,7 @@ class Setting:
     """
 
     batch: int = 1
-    threads: int = 0
+    threads: int = 1
     runs: int = 30
     seconds: float = 60.0
 
