@@ -173,7 +173,10 @@ def train(data: Data, kind: str, about: str) -> tuple[Model, Floats]:
     predicted = out_of_fold(data, fit)
     low, high = np.quantile(target - predicted, [0.05, 0.95])
     seen = accuracy(predicted) if kind == "top1" else np.exp(predicted)
-    found = errors(data.y, seen) | {"coverage_90": coverage(target, predicted, data.families), "families": float(len(set(data.families)))}
+    found = errors(data.y, seen) | {
+        "coverage_90": coverage(target, predicted, data.families),
+        "families": float(len(set(data.families))),
+    }
     if kind == "top1":
         found |= {"mean_absolute_error": float(np.abs(seen - data.y).mean()), "spearman": spearman(data.y, seen)}
     model = fit(data.work, data.y)
@@ -204,7 +207,12 @@ def main() -> None:
             model, seen = train(data, kind, about.format(n=len(data.y)))
             path = options.out / f"predict_{kind}.npz"
             model.save(path)
-            kept |= {f"{kind}_ids": np.array(data.ids), f"{kind}_true": data.y, f"{kind}_predicted": seen, f"{kind}_family": data.families}
+            kept |= {
+                f"{kind}_ids": np.array(data.ids),
+                f"{kind}_true": data.y,
+                f"{kind}_predicted": seen,
+                f"{kind}_family": data.families,
+            }
             told = ", ".join(f"{name} {value:.4g}" for name, value in model.errors.items())
             sys.stdout.write(f"{kind}: {told}, {path.stat().st_size:,} bytes\n")
             sys.stdout.flush()

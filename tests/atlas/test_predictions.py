@@ -25,7 +25,9 @@ SAMPLE = 45
 def sample():
     """Architectures of the starter atlas that differ, without anything measured here."""
     starter = Atlas.open(None)
-    ids = [i for i in sorted(starter.vectors("wl")) if i.startswith(("timm/", "torchvision/")) and "/test_" not in i][:: 1400 // SAMPLE]
+    ids = [i for i in sorted(starter.vectors("wl")) if i.startswith(("timm/", "torchvision/")) and "/test_" not in i][
+        :: 1400 // SAMPLE
+    ]
     return [starter.entry(i, graph=True) for i in ids]
 
 
@@ -41,7 +43,9 @@ def opened(path):
 
 def evidence(entry_id, ms, threads=1, **detail):
     told = {"batch": 1, "threads": threads, "runs": 11, "processor_ms": ms, **detail}
-    return Evidence("latency_ms", 3 * ms, "median of 11 forward passes", SOURCE, describe_machine(), 0, f"2026-01-01 {entry_id}", 0.1, told)
+    return Evidence(
+        "latency_ms", 3 * ms, "median of 11 forward passes", SOURCE, describe_machine(), 0, f"2026-01-01 {entry_id}", 0.1, told
+    )
 
 
 class Machine:
@@ -59,7 +63,10 @@ class Machine:
             if entry_id in self.broken:
                 yield entry_id, "no such thing"
             else:
-                yield entry_id, [evidence(entry_id, 2 * float(PREDICTORS.build("latency").values(self.table[entry_id][None])[0][0]))]
+                yield (
+                    entry_id,
+                    [evidence(entry_id, 2 * float(PREDICTORS.build("latency").values(self.table[entry_id][None])[0][0]))],
+                )
 
 
 def test_a_guess_is_given_only_where_the_fact_is_unknown(path):
@@ -131,7 +138,9 @@ def test_a_comparison_keeps_guesses_apart(path):
 
 def test_a_checkpoint_and_an_entry_without_a_graph_get_no_guess(path, sample):
     facts = {"source": "checkpoint", "traced_by": "checkpoint"}
-    Atlas((), path, path.parent).add([Entry("checkpoint/x", "architecture", "x", facts=facts, graph=sample[0].graph), Entry("mine/y", "architecture", "y")])
+    Atlas((), path, path.parent).add(
+        [Entry("checkpoint/x", "architecture", "x", facts=facts, graph=sample[0].graph), Entry("mine/y", "architecture", "y")]
+    )
     atlas = opened(path)
     for entry_id in ("checkpoint/x", "mine/y"):
         assert atlas.show(entry_id).predictions == ()
@@ -199,7 +208,14 @@ def test_what_cannot_be_measured_is_named_and_not_tried_again(path):
     assert broken in ids
 
 
-@pytest.mark.parametrize(("options", "message"), [({"count": 4}, "at least 5, got 4"), ({"budget_s": 0}, "more than 0 seconds"), ({"sources": ("none",)}, "0 architectures of none")])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 4}, "at least 5, got 4"),
+        ({"budget_s": 0}, "more than 0 seconds"),
+        ({"sources": ("none",)}, "0 architectures of none"),
+    ],
+)
 def test_misuse_is_told(path, options, message):
     with pytest.raises(QueryError, match=message):
         run(opened(path), Machine(opened(path)), **options)
@@ -207,7 +223,11 @@ def test_misuse_is_told(path, options, message):
 
 def test_measurements_of_another_setting_or_machine_do_not_count():
     here = evidence("a", 5.0)
-    others = [evidence("a", 5.0, threads=2), evidence("a", 5.0, batch=8), Evidence("latency_ms", 1.0, "m", SOURCE, "elsewhere", detail=here.detail)]
+    others = [
+        evidence("a", 5.0, threads=2),
+        evidence("a", 5.0, batch=8),
+        Evidence("latency_ms", 1.0, "m", SOURCE, "elsewhere", detail=here.detail),
+    ]
     assert calibrating._latencies([here, *others], 1) == [5.0]
     assert calibrating._latencies([here, *others], 2) == [15.0]  # with two threads processor time means nothing
 

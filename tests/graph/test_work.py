@@ -67,7 +67,9 @@ def test_classes_add_up_to_the_graph():
 
 def test_a_detector_and_a_text_model_are_no_classifiers():
     text = graph([("input", (1, 128), 0, 0, {}), ("embedding", (1, 128, 64), 640, 0, {})], [(0, 1)])
-    maps = graph([("input", (1, 3, 64, 64), 0, 0, {}), ("conv", (1, 21, 64, 64), 63, 63 * 4096, {"kernel_h": 1, "kernel_w": 1})], [(0, 1)])
+    maps = graph(
+        [("input", (1, 3, 64, 64), 0, 0, {}), ("conv", (1, 21, 64, 64), 63, 63 * 4096, {"kernel_h": 1, "kernel_w": 1})], [(0, 1)]
+    )
     column = COLUMNS.index("classifier")
     assert work(text)[column] == 0
     assert work(maps)[column] == 0

@@ -18,10 +18,10 @@ from netatlas.graph.work import STORED_AS as WORK
 from netatlas.records import Entry, Evidence
 
 if TYPE_CHECKING:
-    from netatlas.atlas.predictions import Predictions
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
+    from netatlas.atlas.predictions import Predictions
     from netatlas.graph.pool import Pool
 
 

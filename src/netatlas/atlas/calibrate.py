@@ -132,7 +132,9 @@ def run(
         raise QueryError(f"calibrate: the budget must be more than 0 seconds, got {budget_s:g}")
     ids, vectors = candidates(atlas, sources)
     if len(ids) < FEWEST:
-        raise QueryError(f"calibrate: the atlas has {len(ids)} architectures of {' or '.join(sources)} of a fitting size, {FEWEST} are needed")
+        raise QueryError(
+            f"calibrate: the atlas has {len(ids)} architectures of {' or '.join(sources)} of a fitting size, {FEWEST} are needed"
+        )
     chosen = spread(ids, vectors, [_family(atlas, i) for i in ids], count)
     here = f"{measuring.describe_machine()}, {threads} thread{'s' if threads != 1 else ''}"
     known = {i: found for i in _with_latency(atlas, chosen) if (found := _latencies(atlas.evidence(i), threads))}
@@ -230,7 +232,13 @@ def idle(item: Evidence) -> Evidence:
         return item
     detail = {**item.detail, "wall_ms": round(item.value, 4)}
     # The spread is that of the wall time; it says nothing of the processor time.
-    return replace(item, value=float(busy), method=item.method.replace("median of", "median processor time of", 1), spread=None, detail=detail)
+    return replace(
+        item,
+        value=float(busy),
+        method=item.method.replace("median of", "median processor time of", 1),
+        spread=None,
+        detail=detail,
+    )
 
 
 def _measure(
@@ -273,10 +281,14 @@ def _measure(
     return made, failures, stopped
 
 
-def _fit(atlas: Atlas, known: Mapping[str, Sequence[float]], here: str) -> tuple[Calibration, tuple[tuple[str, float, float], ...]]:
+def _fit(
+    atlas: Atlas, known: Mapping[str, Sequence[float]], here: str
+) -> tuple[Calibration, tuple[tuple[str, float, float], ...]]:
     ids = sorted(known)
     if len(ids) < FEWEST:
-        raise ConfigError(f"calibrate: {len(ids)} architectures were measured, at least {FEWEST} are needed: give it a larger --budget")
+        raise ConfigError(
+            f"calibrate: {len(ids)} architectures were measured, at least {FEWEST} are needed: give it a larger --budget"
+        )
     table = np.stack(list(works(atlas, ids).values()))
     measured = np.array([statistics.median(known[i]) for i in ids])
     reference, _, _ = PREDICTORS.build("latency").values(table)

@@ -93,7 +93,14 @@ def find(
         chips=tuple(dict.fromkeys([*demand.chips, *named.chips, *(built.chips if built else ()), *demand.kind_chips])),
         hits=_hits(atlas, chosen, scores, reasons, names, example, built),
         total=len(rows),
-        notes=(*notes, *reading.notes, *demand.notes, *guessed, *(example.notes if example else ()), *(built.notes if built else ())),
+        notes=(
+            *notes,
+            *reading.notes,
+            *demand.notes,
+            *guessed,
+            *(example.notes if example else ()),
+            *(built.notes if built else ()),
+        ),
         columns=tuple(dict.fromkeys([*SHOWN, *names])),
     )
 
@@ -175,7 +182,10 @@ def _closest(derived: Derived, name: str) -> int | None:
     return min(rows, key=lambda row: (len(derived.columns.ids[row]), derived.columns.ids[row]), default=None)
 
 
-_MEASURABLE = {"latency_ms": "measure with 'netatlas measure' or predict with 'netatlas calibrate'", "peak_rss": "measure with 'netatlas measure'"}
+_MEASURABLE = {
+    "latency_ms": "measure with 'netatlas measure' or predict with 'netatlas calibrate'",
+    "peak_rss": "measure with 'netatlas measure'",
+}
 
 
 def _unknown_notes(columns: Columns, constraint: language.Expression | None, mask: Mask) -> Iterator[str]:
@@ -270,7 +280,9 @@ def _hits(
 
 def _told(name: str, known: Mapping[str, Value]) -> str:
     """A fact in words; of a guess it is said that it is one."""
-    return f"{name} {format_fact(name, known) or 'unknown'}{' predicted' if name not in known and FILLED.get(name) in known else ''}"
+    return (
+        f"{name} {format_fact(name, known) or 'unknown'}{' predicted' if name not in known and FILLED.get(name) in known else ''}"
+    )
 
 
 def _kind_of(atlas: Atlas, entry_id: str) -> str:

@@ -14,7 +14,19 @@ Floats = npt.NDArray[np.float64]
 COMPUTE = ("pointwise", "spatial", "grouped", "depthwise", "linear", "matmul", "attention", "recurrent")
 """Classes of operators that multiply: convolutions by kernel and groups, linear layers, products of activations, recurrent cells."""
 
-TRAFFIC = ("norm_batch", "norm_other", "act_cheap", "act_dear", "softmax", "pool", "arithmetic", "reduction", "layout", "lookup", "other")
+TRAFFIC = (
+    "norm_batch",
+    "norm_other",
+    "act_cheap",
+    "act_dear",
+    "softmax",
+    "pool",
+    "arithmetic",
+    "reduction",
+    "layout",
+    "lookup",
+    "other",
+)
 """Classes of operators that mostly move memory."""
 
 CLASSES = COMPUTE + TRAFFIC
@@ -56,7 +68,13 @@ def _classes() -> npt.NDArray[np.int64]:
         "recurrence": "recurrent", "normalisation": "norm_other", "activation": "act_cheap", "pooling": "pool", "arithmetic": "arithmetic",
         "reduction": "reduction", "layout": "layout",
     }  # fmt: skip
-    by_name = {"batch_norm": "norm_batch", "matmul": "matmul", "bilinear": "matmul", "softmax": "softmax", "log_softmax": "softmax"}
+    by_name = {
+        "batch_norm": "norm_batch",
+        "matmul": "matmul",
+        "bilinear": "matmul",
+        "softmax": "softmax",
+        "log_softmax": "softmax",
+    }
     by_name |= dict.fromkeys(_DEAR, "act_dear") | {"cumulative": "reduction", "scan": "recurrent"}
     found = [by_name.get(op.name, by_family.get(op.family, "other")) for op in OPERATORS]
     return np.array([-1 if op.name in _LAYOUT_FREE else CLASSES.index(c) for op, c in zip(OPERATORS, found, strict=True)])
@@ -82,7 +100,7 @@ def node_classes(graph: Graph) -> npt.NDArray[np.int64]:
 
 def node_bytes(graph: Graph) -> Floats:
     """Bytes of activations that every node reads and writes ``(g,)``, float32; weights are not among them."""
-    moved = graph.numel.astype(np.float64)
+    moved: Floats = graph.numel.astype(np.float64)
     if len(graph.edges):
         carried = np.where(graph.op == OP_ID["parameter"], 0, graph.numel)[graph.edges[:, 0]]
         moved += np.bincount(graph.edges[:, 1], weights=carried, minlength=len(graph))
@@ -99,7 +117,8 @@ def work(graph: Graph) -> Floats:
     real = kind >= 0
 
     def total(values: npt.NDArray[np.generic], classes: int) -> Floats:
-        return np.bincount(kind[real], weights=np.asarray(values, dtype=np.float64)[real], minlength=len(CLASSES))[:classes]
+        sums = np.bincount(kind[real], weights=np.asarray(values, dtype=np.float64)[real], minlength=len(CLASSES))
+        return np.asarray(sums[:classes], dtype=np.float64)  # counted as integers where there is no node
 
     sums = [
         total(graph.macs, len(COMPUTE)), total(weights, len(COMPUTE)), total(moved, len(CLASSES)), total(np.ones(len(graph)), len(CLASSES)),

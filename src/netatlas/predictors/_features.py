@@ -35,7 +35,15 @@ def _shares(parts: Floats) -> Floats:
     return np.asarray(parts / np.maximum(parts.sum(axis=1, keepdims=True), 1.0))
 
 
-GROUPS = ("dense convolutions", "grouped convolutions", "linear layers", "products", "element-wise traffic", "weights", "operators")
+GROUPS = (
+    "dense convolutions",
+    "grouped convolutions",
+    "linear layers",
+    "products",
+    "element-wise traffic",
+    "weights",
+    "operators",
+)
 """Parts of the time that machines differ in."""
 
 

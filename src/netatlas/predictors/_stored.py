@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from netatlas.errors import ConfigError
+from netatlas.graph.work import COLUMNS, SUMS
 from netatlas.predictors._features import features
 from netatlas.predictors._trees import Trees
-from netatlas.graph.work import COLUMNS, SUMS
 
 Floats = npt.NDArray[np.float64]
 
