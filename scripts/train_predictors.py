@@ -137,6 +137,18 @@ def fit_speed(x: Floats, ms: Floats) -> Model:
     return _model(roof, trees, x)
 
 
+def fit_bound(x: Floats, ms: Floats) -> Model:
+    """Roofline alone, with the shift that makes its median error zero.
+
+    At the best batch of a GPU networks are bound by arithmetic and memory, launches hide: on unseen families trees on top made the
+    median relative error of throughput 17.6 % instead of 15.1 %, and that of the worst tenth 64 % instead of 42 %.
+    """
+    roof = fit_roofline(x, ms)
+    left = np.log(ms) - np.log(np.maximum(x[:, : len(SUMS)] @ roof, 1e-6))
+    nothing = Trees(np.zeros((0, 1), np.uint8), np.zeros((0, 1), np.float32), np.zeros((0, 2), np.float32), float(np.median(left)))
+    return _model(roof, nothing, x)
+
+
 def fit_top1(x: Floats, top1: Floats) -> Model:
     """Trees for the logarithm of the percentage that is wrong."""
     return _model(np.zeros(len(SUMS)), fit_trees(features(x), np.log(100 - top1), "huber", 1), x)
@@ -168,7 +180,7 @@ def coverage(target: Floats, predicted: Floats, families: npt.NDArray[np.str_]) 
 
 def train(data: Data, kind: str, about: str) -> tuple[Model, Floats]:
     """The model trained on everything, with its error on unseen families, and the out-of-fold predictions in the unit of ``y``."""
-    fit = fit_top1 if kind == "top1" else fit_speed
+    fit = {"latency": fit_speed, "throughput": fit_bound, "top1": fit_top1}[kind]
     target = np.log(100 - data.y) if kind == "top1" else np.log(data.y)
     predicted = out_of_fold(data, fit)
     low, high = np.quantile(target - predicted, [0.05, 0.95])
@@ -185,7 +197,7 @@ def train(data: Data, kind: str, about: str) -> tuple[Model, Floats]:
 
 TARGETS = {
     "latency": ("cpu_ms", "roofline and boosted trees trained on {n:,} latencies published by timm"),
-    "throughput": ("gpu_throughput", "roofline and boosted trees trained on {n:,} throughputs published by timm"),
+    "throughput": ("gpu_throughput", "roofline trained on {n:,} throughputs published by timm"),
     "top1": ("top1", "boosted trees trained on the best ImageNet-1k-only top-1 of {n:,} architectures published by timm"),
 }
 
