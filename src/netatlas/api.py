@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netatlas.atlas import places
 from netatlas.atlas.atlas import Atlas
-from netatlas.errors import GraphError, QueryError, UnknownIdError, did_you_mean
+from netatlas.errors import GraphError, MissingExtraError, QueryError, UnknownIdError, did_you_mean
 from netatlas.facts import FACTS, FactType
 from netatlas.records import Entry, Evidence
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from netatlas.atlas.calibrate import Report, Visit
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
@@ -305,7 +306,7 @@ def remove(*ids: str, path: str | Path | None = None) -> list[str]:
     return atlas(path).remove(ids)
 
 
-def measure(entry_id: str, *, batch: int = 1, threads: int = 0, runs: int = 30, path: str | Path | None = None) -> list[Evidence]:
+def measure(entry_id: str, *, batch: int = 1, threads: int = 1, runs: int = 30, path: str | Path | None = None) -> list[Evidence]:
     """Measure latency and peak memory of an architecture on this machine and keep them as evidence.
 
     Args:
@@ -324,6 +325,37 @@ def measure(entry_id: str, *, batch: int = 1, threads: int = 0, runs: int = 30, 
     for item in evidence:
         opened.add_evidence(entry_id, item)
     return evidence
+
+
+def calibrate(
+    *,
+    count: int = 30,
+    budget_s: float = 300.0,
+    threads: int = 1,
+    progress: Callable[[Visit], None] = lambda visit: None,
+    path: str | Path | None = None,
+) -> Report:
+    """Measure architectures of the installed libraries and calibrate predicted latencies to this machine.
+
+    Args:
+        count: Architectures to have measured; those measured before count.
+        budget_s: No measurement begins after this many seconds.
+        threads: Threads to measure and predict for.
+        progress: Called after every measurement.
+        path: The user's atlas, which keeps measurements and calibration.
+    """
+    import importlib.util
+
+    from netatlas.atlas import calibrate as calibrating
+    from netatlas.execution.base import EXECUTORS
+
+    there = [name for name in ("timm", "torchvision") if importlib.util.find_spec(name) is not None]
+    if not there:
+        raise MissingExtraError("measuring architectures", "zoo")
+    measurer = calibrating.measurer_on(EXECUTORS.build("loky", workers=1, timeout_s=120.0), threads)
+    return calibrating.run(
+        atlas(path), measurer, count=count, budget_s=budget_s, threads=threads, sources=there, progress=progress
+    )
 
 
 def trace(module: nn.Module, *args: Any, **kwargs: Any) -> Graph:

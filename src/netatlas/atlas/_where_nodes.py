@@ -82,7 +82,7 @@ class Fact(Term):
     name: str
 
     def values(self, columns: Columns) -> Numbers:
-        return columns.number(self.name)
+        return columns.filled(self.name)
 
     def facts(self) -> Iterator[str]:
         yield self.name
@@ -185,10 +185,10 @@ class OneOf(Expression):
     values: tuple[str | float, ...]
 
     def evaluate(self, columns: Columns) -> Truth:
-        known = columns.known(self.fact)
         if FACTS[self.fact].kind in ("count", "number"):
             numbers = [value for value in self.values if not isinstance(value, str)]
-            return Truth(np.isin(columns.number(self.fact), numbers), ~known)
+            held = columns.filled(self.fact)
+            return Truth(np.isin(held, numbers), np.isnan(held))
         wanted = {plain_word(str(value)) for value in self.values}
         return _words_truth(columns, self.fact, lambda word: plain_word(word) in wanted)
 

@@ -12,8 +12,9 @@ from netatlas.atlas import places
 from netatlas.atlas.derived import Derived, Row, open_derived
 from netatlas.atlas.store import Store
 from netatlas.errors import StoreError, UnknownIdError, nearest
-from netatlas.facts import Value
+from netatlas.facts import FACTS, PREDICTED, Value
 from netatlas.graph.graph import Graph
+from netatlas.graph.work import STORED_AS as WORK
 from netatlas.records import Entry, Evidence
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
     from netatlas.atlas.neighbours import Neighbours
+    from netatlas.atlas.predictions import Predictions
     from netatlas.graph.pool import Pool
 
 
@@ -67,6 +69,14 @@ class Atlas:
         """Indexes over all layers, from the cache or built now."""
         return open_derived([layer.stamp() for layer in self._layers], self.rows(), self.cache)
 
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What predicts facts where nothing was measured, calibrated to this machine where the user has done that."""
+        from netatlas.atlas.predictions import CALIBRATION, Predictions
+
+        told = next((text for layer in self._layers if (text := layer.meta(CALIBRATION))), None)
+        return Predictions(told)
+
     def __len__(self) -> int:
         return len(self.derived.columns)
 
@@ -79,12 +89,13 @@ class Atlas:
         """All entries of all layers without graphs, hidden ones left out, evidence of upper layers applied."""
         seen: set[str] = set()
         overlays = self._overlays()
+        guesses = self.predictions.facts(self.vectors(WORK))
         for layer in self._layers:
             for row in layer.rows():
                 if row[0] not in seen:
                     seen.add(row[0])
-                    extra = overlays.get(row[0])
-                    yield (*row[:4], {**row[4], **extra}) if extra else row
+                    facts = {**row[4], **overlays.get(row[0], {})}
+                    yield (*row[:4], {**facts, **still_unknown(guesses.get(row[0], {}), facts)})
 
     def _overlays(self) -> dict[str, dict[str, Value]]:
         """Newest measured values that upper layers hold for entries of lower ones."""
@@ -125,7 +136,7 @@ class Atlas:
         raise StoreError(f"{entry_id} has no graph")
 
     def facts(self, ids: Iterable[str]) -> dict[str, Mapping[str, Value]]:
-        """Facts of several entries at once, measured ones included."""
+        """Facts of several entries at once, measured and predicted ones included."""
         wanted = list(ids)
         found: dict[str, Mapping[str, Value]] = {}
         for layer in self._layers:
@@ -134,7 +145,14 @@ class Atlas:
         for entry_id, extra in self._overlays().items():
             if entry_id in found:
                 found[entry_id] = {**found[entry_id], **extra}
-        return found
+        return {i: {**known, **still_unknown(self._guesses(i), known)} for i, known in found.items()}
+
+    def _guesses(self, entry_id: str) -> dict[str, Value]:
+        """Predicted facts of an entry, from the columns: neither graph nor model is read."""
+        columns = self.derived.columns
+        row = columns.row.get(entry_id)
+        values = {} if row is None else {name: float(columns.number(name)[row]) for name in PREDICTED.values()}
+        return {name: value for name, value in values.items() if value == value}
 
     def titles(self, ids: Iterable[str]) -> dict[str, str]:
         """Titles of several entries at once."""
@@ -242,6 +260,11 @@ class Atlas:
         """Close all layers."""
         for layer in self._layers:
             layer.close()
+
+
+def still_unknown(guesses: Mapping[str, Value], facts: Mapping[str, Value]) -> dict[str, Value]:
+    """The guesses of facts that are not known."""
+    return {name: value for name, value in guesses.items() if FACTS[name].predicts not in facts}
 
 
 def _suggestion(entry_id: str, ids: Sequence[str]) -> str:

@@ -13,6 +13,8 @@ from netatlas.atlas.motif_counts import COUNTED_AS, counted_motifs
 from netatlas.encoders.base import ENCODERS
 from netatlas.facts import Value
 from netatlas.graph.graph import Graph
+from netatlas.graph.work import STORED_AS as WORK
+from netatlas.graph.work import pack, work
 from netatlas.records import Entry
 from netatlas.retrieval.base import EXACT_UP_TO
 
@@ -48,12 +50,14 @@ def encode(graph: Graph) -> dict[str, bytes]:
 
 
 def with_vectors(entries: Iterable[Entry]) -> dict[str, dict[str, bytes]]:
-    """Vectors of the entries that carry a graph, by encoder and id."""
-    found: dict[str, dict[str, bytes]] = {name: {} for name in (*STORED, COUNTED_AS)}
+    """Vectors of the entries that carry a graph, by encoder and id, with counts of motifs and what predictions are made from."""
+    found: dict[str, dict[str, bytes]] = {name: {} for name in (*STORED, COUNTED_AS, WORK)}
     for entry in entries:
         if entry.graph is not None:
             for name, vector in encode(entry.graph).items():
                 found[name][entry.id] = vector
+            if entry.facts.get("traced_by") != "checkpoint":  # without wiring nothing is known of what is computed
+                found[WORK][entry.id] = pack(work(entry.graph))
     return found
 
 
