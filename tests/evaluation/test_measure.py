@@ -179,7 +179,11 @@ def test_a_table_as_text_and_as_markdown():
         "b           -                        -",
         "c        12.3                        3",
     ]
-    assert table.markdown().splitlines()[2:5] == ["| method | MAP | over |", "| --- | ---: | ---: |", "| a | 0.500 | +0.100 (+0.050, +0.150) |"]
+    assert table.markdown().splitlines()[2:5] == [
+        "| method | MAP | over |",
+        "| --- | ---: | ---: |",
+        "| a | 0.500 | +0.100 (+0.050, +0.150) |",
+    ]
 
 
 @pytest.mark.parametrize(
