@@ -136,6 +136,13 @@ def test_verdicts_when_something_does_not(changed, number, outcome):
     assert judged(**changed)[number] == outcome
 
 
+def test_a_gain_that_chance_explains_resolves_nothing():
+    runs = [Run("P2", 0, name, 0, figures(*v)) for name, v in GOOD.items()]
+    paper, random = (next(r for r in runs if r.name == name).figures for name in (PAPER, RANDOM_CUT))
+    paper["queries"]["mrr@20"], random["queries"]["mrr@20"] = [1.0, 0.0, 1.0, 0.2], [0.1, 1.0, 0.0, 1.0]
+    assert [v.outcome for v in verdicts(runs, quick=False)][1] == "not resolved"
+
+
 def test_nothing_is_judged_by_a_quick_run_or_without_its_protocol():
     assert set(judged(quick=True)) == {NOT_JUDGED}
     assert judged(protocols=("P2",)) == ["reproduced", "reproduced", NOT_JUDGED, "holds", NOT_JUDGED, NOT_JUDGED]
