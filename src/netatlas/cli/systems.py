@@ -123,6 +123,9 @@ def _print_result(result: Result) -> None:
     for table in result.tables:
         say("")
         say(table.text(width()))
+    if result.quick:
+        say("\nNothing is judged: a quick run is too small.")
+        return
     say("\nVerdicts")
     for verdict in result.verdicts:
         _paragraph(f"{verdict.outcome.upper()}: {verdict.claim}. {verdict.why}.", "- ")

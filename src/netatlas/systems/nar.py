@@ -44,9 +44,11 @@ def nar() -> Card:
         ),
         departures=(
             "Labels are families of source modules instead of patterns in names; about 830 distinct timm architectures instead of 12.5k.",
+            "The second level learns from those families where the paper's learns from three coarse classes.",
             "Operator graphs from torch.export in twelve coarse classes instead of autograd graphs in 90; identical graphs count once.",
             "64 channels instead of 512 and 256; learning rates of 1e-3 and 3e-3 for the short training.",
             "The discriminator is trained, negatives never look like the anchor, half come from other graphs.",
+            "Generated networks (P5) stand among rewired copies, and their separable and dilated convolutions are one class.",
             "Nodes are cut in an order that structure decides instead of that of a file.",
         ),
         parts=(
