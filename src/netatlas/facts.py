@@ -55,7 +55,9 @@ _TABLE = (
     FactType("module", "text", "", "Python module that defines it"),
     # structure
     FactType("ops", "set", "", "operators and named forms in its graph; has(op) asks for one", ("operators", "op")),
-    FactType("motifs", "set", "", "ids of the mined motifs in its graph; has_motif(name) asks for one, named or mined", ("motif",)),
+    FactType(
+        "motifs", "set", "", "ids of the mined motifs in its graph; has_motif(name) asks for one, named or mined", ("motif",)
+    ),
     FactType("nodes", "count", "", "operators in the canonical graph", ("operators_count", "size_of_graph")),
     FactType("depth", "count", "", "layers with weights on the longest path from input to output", ("layers", "num_layers")),
     FactType(

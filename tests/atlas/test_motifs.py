@@ -108,7 +108,11 @@ def test_an_atlas_without_counts_says_so(entries, tmp_path):
 
 
 def test_counts_survive_motifs_that_are_known_no_more():
-    stored = [motif_counts.pack({"residual": 3, "of another day": 9}), motif_counts.pack({}), motif_counts.pack({"swiglu": 70_000})]
+    stored = [
+        motif_counts.pack({"residual": 3, "of another day": 9}),
+        motif_counts.pack({}),
+        motif_counts.pack({"swiglu": 70_000}),
+    ]
     table = motif_counts.unpack(stored)
     names = motif_counts.motif_names()
     assert table[0, names.index("residual")] == 3
@@ -137,7 +141,10 @@ class TestLanguage:
         for text in (f"has_motif({key})", f"not has_motif({key})", f"has_motif({key}) and params < 6000000"):
             assert str(language.parse(text)) == text
         assert language.parse("has_motif(mbconv)") == language.parse("has(inverted_residual)")
-        assert language.chips(language.parse(f"has_motif({key}) and not has_motif(mbconv)")) == [f"with motif {key}", "no inverted residual"]
+        assert language.chips(language.parse(f"has_motif({key}) and not has_motif(mbconv)")) == [
+            f"with motif {key}",
+            "no inverted residual",
+        ]
 
     @pytest.mark.parametrize(
         ("text", "part"),
@@ -161,7 +168,12 @@ class TestLanguage:
         from netatlas.atlas.find import find
 
         want = {"timm/mobilenetv2_100", "timm/efficientnet_b0"}
-        for text in ("has motif inverted residual", "with the motif MBConv", "networks with inverted residuals", "with motif inverted residual"):
+        for text in (
+            "has motif inverted residual",
+            "with the motif MBConv",
+            "networks with inverted residuals",
+            "with motif inverted residual",
+        ):
             assert {hit.id for hit in find(atlas, text)} == want, text
         assert [hit.id for hit in find(atlas, "has motif inverted residual without squeeze-excite")] == ["timm/mobilenetv2_100"]
         assert want.isdisjoint(hit.id for hit in find(atlas, "without motif inverted residual", k=20))

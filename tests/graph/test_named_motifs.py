@@ -195,7 +195,9 @@ def test_every_named_motif_has_other_names_and_a_description():
         assert len(motif.description) > 15
 
 
-@pytest.mark.parametrize("entry_id", ["timm/efficientnet_b0", "timm/swin_tiny_patch4_window7_224", "transformers/mamba", "timm/densenet121"])
+@pytest.mark.parametrize(
+    "entry_id", ["timm/efficientnet_b0", "timm/swin_tiny_patch4_window7_224", "transformers/mamba", "timm/densenet121"]
+)
 def test_occurrences_count_like_forms_and_hold_what_tells_them(entry_id, graph, counted):
     seen = graph(entry_id)
     view = View(seen)

@@ -121,7 +121,9 @@ class Motifs(Sequence[MotifRow]):
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
         if self.of:
-            rows = [[r.id if r.is_mined else "", r.label, str(r.size or "-"), str(r.occurrences), _where(r.places)] for r in self.rows]
+            rows = [
+                [r.id if r.is_mined else "", r.label, str(r.size or "-"), str(r.occurrences), _where(r.places)] for r in self.rows
+            ]
             return ["id", "motif", "size", "times", "where"], rows
         rows = [
             [r.id if r.is_mined else "", r.label, str(r.size or "-"), f"{r.architectures:,}", f"{r.occurrences:,}", ", ".join(r.examples[:EXAMPLES])]
@@ -276,10 +278,21 @@ def _plain(
     examples: tuple[str, ...] = (), places: Mapping[str, int] | None = None,
 ) -> MotifRow:  # fmt: skip
     if motif in mined():
-        name, description, synonyms = mined()[motif].name.replace("_", " "), mined()[motif].description, ()
+        name, description, words = mined()[motif].name.replace("_", " "), mined()[motif].description, ""
     else:
         words = word_table()["forms"].get(motif, word_table()["operators"].get(motif, ""))
-        name, description, synonyms = motif.replace("_", " "), FORMS[motif].description, tuple(w for w in words.split("|") if w)
+        name, description = motif.replace("_", " "), FORMS[motif].description
+    synonyms = tuple(w for w in words.split("|") if w)
     return MotifRow(
-        motif, name, motif in mined(), description, synonyms, size, architectures, occurrences, families or {}, examples, places or {}
+        motif,
+        name,
+        motif in mined(),
+        description,
+        synonyms,
+        size,
+        architectures,
+        occurrences,
+        families or {},
+        examples,
+        places or {},
     )

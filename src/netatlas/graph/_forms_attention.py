@@ -117,7 +117,11 @@ def _relative_bias(f: View) -> Iterator[Nodes]:
         heads = max(f.attr(i, "heads"), 1)
         # One weight a head is a temperature, two square matrices of heads mix them; a table has a row for every distance.
         table = len(f.ins[i]) >= 3 and f.params[i] > heads and f.params[i] not in (2 * heads * heads, 2 * heads * (heads + 1))
-        if table or (f.params[i] == 0 and f.flag(i, "shared") and len(f.ins[i]) == 3) or any(_weights_behind(f, x) > 2 * heads for x in f.ins[i][3:]):
+        if (
+            table
+            or (f.params[i] == 0 and f.flag(i, "shared") and len(f.ins[i]) == 3)
+            or any(_weights_behind(f, x) > 2 * heads for x in f.ins[i][3:])
+        ):
             yield (i,)
 
 
@@ -180,7 +184,12 @@ def _linear_attention(f: View) -> Iterator[Nodes]:
         weighted = f.ins[i][0] if f.ins[i] else i
         gates = any(f.names[u] == "mul" and len(f.ins[u]) == 2 for u in f.users[i])
         sampled = any(f.names[x] in ("concat", "grid_sample") for x in f.ins[weighted])
-        if f.names[weighted] == "mul" and gates and not sampled and any(f.names[x] in ("softmax", "l2_norm") for x in f.ins[weighted]):
+        if (
+            f.names[weighted] == "mul"
+            and gates
+            and not sampled
+            and any(f.names[x] in ("softmax", "l2_norm") for x in f.ins[weighted])
+        ):
             yield weighted, i
 
 

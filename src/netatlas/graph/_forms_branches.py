@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -149,7 +150,7 @@ def _one_shot(f: View) -> Iterator[Nodes]:
     for i in f.of("concat"):
         parts = sorted(_parts(f, i))
         if len(parts) >= 4:
-            follows = sum(a in _branch(f, b) for a, b in zip(parts, parts[1:], strict=False))
+            follows = sum(a in _branch(f, b) for a, b in itertools.pairwise(parts))
             if follows == len(parts) - 1:
                 yield *parts, i
 
@@ -230,7 +231,10 @@ def _feature_pyramid(f: View) -> Iterator[Nodes]:
         if sum(raised) == 1 and len(f.shape[i]) == 4:
             up, fine = (ends if raised[0] else ends[::-1])[:2]
             # The finer map has a layer of its own; an enlarged branch added to where it started is a residual connection.
-            if not f.reaches(up, f.ins[i][0] if ends[0] == fine else f.ins[i][1], 40) and f.names[f.back(fine, NORMS)] in _LATERAL:
+            if (
+                not f.reaches(up, f.ins[i][0] if ends[0] == fine else f.ins[i][1], 40)
+                and f.names[f.back(fine, NORMS)] in _LATERAL
+            ):
                 yield up, i
 
 

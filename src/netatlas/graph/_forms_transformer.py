@@ -86,11 +86,11 @@ def _parallel(f: View) -> Iterator[Nodes]:
     """Attention and feed-forward layer side by side after one norm (GPT-J, PaLM)."""
     for i, add in _attention_blocks(f):
         norm = f.back(f.ins[i][0], _QUERY_PATH)
-        if f.names[norm] in NORMS and f.names[f.ins[norm][0]] in ("linear", "rope"):  # a norm of the queries
+        if f.names[norm] in NORMS and f.ins[norm] and f.names[f.ins[norm][0]] in ("linear", "rope"):  # a norm of the queries
             norm = f.back(f.ins[norm][0], _QUERY_PATH)
-        if f.names[norm] in NORMS and not f.users[norm] == (i,) and (other := _feeds(f, norm, i)) is not None:
-            if other > norm and any(f.reaches(add, other, 40) or f.reaches(u, other, 40) for u in (add, *f.users[add])):
-                yield norm, other, add
+        other = _feeds(f, norm, i) if f.names[norm] in NORMS and f.users[norm] != (i,) else None
+        if other is not None and any(f.reaches(u, other, 40) for u in (add, *f.users[add])):
+            yield norm, other, add
 
 
 def _feeds(f: View, norm: int, attention: int) -> int | None:
@@ -98,7 +98,9 @@ def _feeds(f: View, norm: int, attention: int) -> int | None:
     for layer in f.users[norm]:
         for i in f.users[layer] if f.names[layer] in LAYERS else ():
             if f.names[i] in _FEED_ACTIVATIONS and not f.reaches(attention, i, 12):
-                gated = any(f.names[u] == "mul" and any(f.reaches(x, attention, 12) for x in f.ins[u] if x != i) for u in f.users[i])
+                gated = any(
+                    f.names[u] == "mul" and any(f.reaches(x, attention, 12) for x in f.ins[u] if x != i) for u in f.users[i]
+                )
                 if not gated:
                     return i
     return None
@@ -125,7 +127,9 @@ def _feed_forward(f: View) -> Iterator[Nodes]:
 def mixes(f: View, node: int) -> bool:
     """Whether a layer runs over tokens: its input is as wide as its own input features nowhere."""
     shape = f.shape[f.ins[node][0]] if f.ins[node] else ()
-    return f.names[node] == "linear" and bool(shape) and f.inner(node) not in (shape[-1], shape[1] if len(shape) == 4 else shape[-1])
+    return (
+        f.names[node] == "linear" and bool(shape) and f.inner(node) not in (shape[-1], shape[1] if len(shape) == 4 else shape[-1])
+    )
 
 
 @form("convolutional_feed_forward")
@@ -316,9 +320,13 @@ def _router(f: View) -> Iterator[Nodes]:
     for i in f.of("topk"):
         last[f.back(i, through)] = i
     for gate, i in last.items():
-        if f.names[gate] == "linear" and 4 <= f.channels(gate) <= 1024 and f.channels(gate) < f.inner(gate):
-            if len(f.shape[gate]) == 2 or f.shape[gate][-1] == f.channels(gate):
-                yield gate, i
+        if (
+            f.names[gate] == "linear"
+            and 4 <= f.channels(gate) <= 1024
+            and f.channels(gate) < f.inner(gate)
+            and (len(f.shape[gate]) == 2 or f.shape[gate][-1] == f.channels(gate))
+        ):
+            yield gate, i
 
 
 # ---------------------------------------------------------------- heads

@@ -153,9 +153,7 @@ def _counted(
             entry.families[families[i]] += 1
             entry.occurrences += len(places)
             entry.modules.update(module[place] for place in places if place in module)
-    return [
-        f for f in found.values() if len(f.architectures) >= LEAST_ARCHITECTURES and len(f.families) >= LEAST_FAMILIES
-    ]
+    return [f for f in found.values() if len(f.architectures) >= LEAST_ARCHITECTURES and len(f.families) >= LEAST_FAMILIES]
 
 
 def _chosen(found: Sequence[Found], most: int) -> list[Found]:
@@ -182,7 +180,10 @@ def _chosen(found: Sequence[Found], most: int) -> list[Found]:
                 continue
             if not modules and (labels[0] in _JOINING or f.occurrences < 3 * len(f.architectures)):
                 continue  # begins in the middle of something, or comes once in a network
-            if any(_turns(labels, k) and (modules or n >= f.occurrences / 3) and (not modules or len(labels) >= 2 * len(k)) for k, n in units):
+            if any(
+                _turns(labels, k) and (modules or n >= f.occurrences / 3) and (not modules or len(labels) >= 2 * len(k))
+                for k, n in units
+            ):
                 continue
             kept.append(f)
             units.append((labels, f.occurrences))
@@ -253,10 +254,10 @@ def named_like(found: Sequence[Found], graph: Callable[[int], Graph], sampled: i
         course = course_of(seen)
         named = _by_node(seen, set(course.node.tolist()))
         trie = Trie({str(m): found[m].steps for m in those})
-        for m, places in trie.apart(course).items():
+        for key, places in trie.apart(course).items():
             for a, b in places:
-                total[int(m)] += 1
-                alike[int(m)].update(_coinciding(named, frozenset(course.node[a:b].tolist())))
+                total[int(key)] += 1
+                alike[int(key)].update(_coinciding(named, frozenset(course.node[a:b].tolist())))
     chosen = []
     for m, counts in enumerate(alike):
         likely = [(n, -len(name), name) for name, n in counts.items() if n >= AGREEING * total[m] and name not in _NEVER]

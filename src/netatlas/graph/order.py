@@ -137,10 +137,14 @@ def _digest(*parts: bytes) -> bytes:
     return hashlib.blake2b(b",".join(parts), digest_size=8).digest()
 
 
-def _walk(colours: Sequence[bytes] | Sequence[tuple[int, ...]], above: Sequence[Sequence[int]], below: Sequence[Sequence[int]]) -> list[int]:
+def _walk(
+    colours: Sequence[bytes] | Sequence[tuple[int, ...]], above: Sequence[Sequence[int]], below: Sequence[Sequence[int]]
+) -> list[int]:
     waiting = [len(found) for found in above]
     place, order = [0] * len(above), list[int]()
-    ready: list[tuple[tuple[int, ...], bytes | tuple[int, ...], int]] = [((), colours[i], i) for i, n in enumerate(waiting) if n == 0]
+    ready: list[tuple[tuple[int, ...], bytes | tuple[int, ...], int]] = [
+        ((), colours[i], i) for i, n in enumerate(waiting) if n == 0
+    ]
     heapq.heapify(ready)
     while ready:
         _, _, node = heapq.heappop(ready)

@@ -28,6 +28,7 @@ _OF_CLASS = np.array([_NUMBER.get(name, 0) for name in COARSE], dtype=np.uint8)
 _GLOBAL = np.array([op.name in ("global_avg_pool", "global_max_pool") for op in OPERATORS])
 _REDUCTION = np.array([op.family == "reduction" for op in OPERATORS])
 
+
 def number_of(label: str) -> int:
     """Number of a label."""
     return _NUMBER[label]
@@ -74,9 +75,7 @@ def course_of(graph: Graph) -> Course:
     back: list[list[int]] = [[] for _ in range(len(wired))]
     for source, target in wired.edges.tolist():
         back[target].append(target - source)
-    return Course(
-        wired.label.tolist(), [tuple(sorted(found)) for found in back], seen.node[wired.node].astype(np.int64)
-    )
+    return Course(wired.label.tolist(), [tuple(sorted(found)) for found in back], seen.node[wired.node].astype(np.int64))
 
 
 def _labels(graph: Graph, classes: npt.NDArray[np.uint8], nodes: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
