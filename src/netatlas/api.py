@@ -179,6 +179,7 @@ def motifs(
         StoreError: The atlas was built before motifs were counted.
     """
     from netatlas.atlas import motifs as listing
+    from netatlas.atlas._where_operators import motif_words
 
     opened = atlas(path)
     if target is None or (isinstance(target, str) and (target not in opened.derived.columns.row) and _is_motif(target)):
@@ -188,7 +189,7 @@ def motifs(
     try:
         name, graph, is_wired = _network(target, opened, inputs)
     except UnknownIdError as error:
-        near = did_you_mean(str(target), listing.motif_words())
+        near = did_you_mean(str(target), motif_words())
         raise UnknownIdError(f"{error}{near.replace(': did you mean', '; of motifs')}" if near else str(error)) from None
     if not is_wired:
         raise QueryError(f"{name} is a checkpoint, which shows layers and no wiring: motifs cannot be seen in it")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -119,7 +121,7 @@ def test_the_search_for_many_runs_finds_what_comparing_every_place_finds(names, 
     naive = sorted((key, a, b) for key, steps in runs.items() for a, b in spans if course.run(a, b) == steps)
     assert sorted(Trie(runs).find(course)) == naive
     for key, found in Trie(runs).apart(course).items():
-        assert all(left[1] <= right[0] for left, right in zip(found, found[1:], strict=False))
+        assert all(left[1] <= right[0] for left, right in itertools.pairwise(found))
         assert len(found) >= 1
         assert from_text(key) == runs[key]
 
@@ -160,7 +162,7 @@ def test_mining_finds_a_planted_block_with_its_counts():
     assert best.modules == {"Planted": sum(2 + i % 3 for i in range(9))}
     assert best.occurrences == sum(2 + i % 3 for i in range(9))
     assert len(best.architectures) == 9
-    assert best.families == {f: 3 for f in set(families)}
+    assert best.families == dict.fromkeys(set(families), 3)
     assert best.scoped == 1.0
     again = mine(iter(graphs), families, most=10)
     assert [f.steps for f in again] == [f.steps for f in found]
@@ -185,6 +187,43 @@ def test_small_and_broken_graphs_have_a_census(graph):
     assert found.note == ""
     assert set(found.mined) == set(mined_in(graph)) == set()
     assert places_of(graph).keys() == found.counts.keys()
+
+
+@st.composite
+def anything(draw):
+    """A graph of any operators with any attributes and shapes, most of which no network has."""
+    g = draw(st.integers(1, 24))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    favoured = [
+        "conv",
+        "linear",
+        "attention",
+        "add",
+        "mul",
+        "concat",
+        "layer_norm",
+        "relu",
+        "softmax",
+        "topk",
+        "gather",
+        "matmul",
+        "softplus",
+        "exp",
+    ]
+    names = [rng.choice(favoured) if rng.random() < 0.7 else rng.choice(list(OP_ID)) for _ in range(g)]
+    edges = sorted(((int(rng.integers(0, i)), i) for i in range(1, g) for _ in range(rng.integers(0, 4))), key=lambda e: e[1])
+    attrs = rng.integers(0, 4, (g, len(ATTRIBUTES)))
+    shape = rng.integers(0, 6, (g, MAX_RANK))
+    numbers = [rng.integers(0, 3000, g) for _ in range(2)]
+    return Graph(
+        np.array([OP_ID[n] for n in names]), attrs, shape, *numbers, np.zeros(g, dtype=int), np.array(edges).reshape(-1, 2)
+    )
+
+
+@hypothesis.settings(max_examples=300)
+@given(anything())
+def test_no_graph_breaks_a_recogniser(graph):
+    assert {name: len(found) for name, found in places_of(graph).items()} == census(graph).counts
 
 
 def test_a_large_graph_is_looked_at_in_part_and_says_so():

@@ -278,10 +278,11 @@ def _plain(
     examples: tuple[str, ...] = (), places: Mapping[str, int] | None = None,
 ) -> MotifRow:  # fmt: skip
     if motif in mined():
-        name, description, synonyms = mined()[motif].name.replace("_", " "), mined()[motif].description, ()
+        name, description, words = mined()[motif].name.replace("_", " "), mined()[motif].description, ""
     else:
         words = word_table()["forms"].get(motif, word_table()["operators"].get(motif, ""))
-        name, description, synonyms = motif.replace("_", " "), FORMS[motif].description, tuple(w for w in words.split("|") if w)
+        name, description = motif.replace("_", " "), FORMS[motif].description
+    synonyms = tuple(w for w in words.split("|") if w)
     return MotifRow(
         motif,
         name,

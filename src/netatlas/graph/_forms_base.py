@@ -114,7 +114,7 @@ class View:
         return tuple(k for k in self._attrs[node][:3] if k)
 
     def stride(self, node: int) -> int:
-        return max(self._attrs[node][3:6])
+        return int(max(self._attrs[node][3:6]))
 
     def inner(self, node: int) -> int:
         """Input channels (per group) of a convolution, input features of a linear layer."""

@@ -136,9 +136,13 @@ def _convnext_block(f: View) -> Iterator[Nodes]:
             continue
         wide, first, last = (i for i in reversed(body) if f.names[i] in LAYERS)
         after = body[body.index(wide) - 1]
-        if max(f.kernel(wide)) >= 5 and f.names[after] in NORMS and f.channels(first) > f.channels(last):
-            if not any(f.names[i] in ACTIVATIONS for i in body if wide < i < first):
-                yield wide, first, last, r.add
+        if (
+            max(f.kernel(wide)) >= 5
+            and f.names[after] in NORMS
+            and f.channels(first) > f.channels(last)
+            and not any(f.names[i] in ACTIVATIONS for i in body if wide < i < first)
+        ):
+            yield wide, first, last, r.add
 
 
 @form("conditional_position")

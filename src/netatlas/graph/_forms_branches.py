@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -149,7 +150,7 @@ def _one_shot(f: View) -> Iterator[Nodes]:
     for i in f.of("concat"):
         parts = sorted(_parts(f, i))
         if len(parts) >= 4:
-            follows = sum(a in _branch(f, b) for a, b in zip(parts, parts[1:], strict=False))
+            follows = sum(a in _branch(f, b) for a, b in itertools.pairwise(parts))
             if follows == len(parts) - 1:
                 yield *parts, i
 

@@ -171,7 +171,7 @@ def _patch_merging(f: View) -> Iterator[Nodes]:
 
 def _fewer(f: View, source: int, node: int) -> bool:
     """Whether a node has a fourth of the tokens of its source."""
-    return f.numel[source] // f.shape[source][-1] == 4 * (f.numel[node] // f.shape[node][-1])
+    return bool(f.numel[source] // f.shape[source][-1] == 4 * (f.numel[node] // f.shape[node][-1]))
 
 
 @form("antialiased_downsampling")

@@ -86,11 +86,11 @@ def _parallel(f: View) -> Iterator[Nodes]:
     """Attention and feed-forward layer side by side after one norm (GPT-J, PaLM)."""
     for i, add in _attention_blocks(f):
         norm = f.back(f.ins[i][0], _QUERY_PATH)
-        if f.names[norm] in NORMS and f.names[f.ins[norm][0]] in ("linear", "rope"):  # a norm of the queries
+        if f.names[norm] in NORMS and f.ins[norm] and f.names[f.ins[norm][0]] in ("linear", "rope"):  # a norm of the queries
             norm = f.back(f.ins[norm][0], _QUERY_PATH)
-        if f.names[norm] in NORMS and not f.users[norm] == (i,) and (other := _feeds(f, norm, i)) is not None:
-            if other > norm and any(f.reaches(add, other, 40) or f.reaches(u, other, 40) for u in (add, *f.users[add])):
-                yield norm, other, add
+        other = _feeds(f, norm, i) if f.names[norm] in NORMS and f.users[norm] != (i,) else None
+        if other is not None and any(f.reaches(u, other, 40) for u in (add, *f.users[add])):
+            yield norm, other, add
 
 
 def _feeds(f: View, norm: int, attention: int) -> int | None:
@@ -320,9 +320,13 @@ def _router(f: View) -> Iterator[Nodes]:
     for i in f.of("topk"):
         last[f.back(i, through)] = i
     for gate, i in last.items():
-        if f.names[gate] == "linear" and 4 <= f.channels(gate) <= 1024 and f.channels(gate) < f.inner(gate):
-            if len(f.shape[gate]) == 2 or f.shape[gate][-1] == f.channels(gate):
-                yield gate, i
+        if (
+            f.names[gate] == "linear"
+            and 4 <= f.channels(gate) <= 1024
+            and f.channels(gate) < f.inner(gate)
+            and (len(f.shape[gate]) == 2 or f.shape[gate][-1] == f.channels(gate))
+        ):
+            yield gate, i
 
 
 # ---------------------------------------------------------------- heads

@@ -254,10 +254,10 @@ def named_like(found: Sequence[Found], graph: Callable[[int], Graph], sampled: i
         course = course_of(seen)
         named = _by_node(seen, set(course.node.tolist()))
         trie = Trie({str(m): found[m].steps for m in those})
-        for m, places in trie.apart(course).items():
+        for key, places in trie.apart(course).items():
             for a, b in places:
-                total[int(m)] += 1
-                alike[int(m)].update(_coinciding(named, frozenset(course.node[a:b].tolist())))
+                total[int(key)] += 1
+                alike[int(key)].update(_coinciding(named, frozenset(course.node[a:b].tolist())))
     chosen = []
     for m, counts in enumerate(alike):
         likely = [(n, -len(name), name) for name, n in counts.items() if n >= AGREEING * total[m] and name not in _NEVER]
