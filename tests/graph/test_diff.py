@@ -12,6 +12,7 @@ from small import chain, network
 from netatlas.atlas import places
 from netatlas.atlas.atlas import Atlas
 from netatlas.errors import GraphError
+from netatlas.graph._diff_rows import ONLY_B, joined
 from netatlas.graph.diff import diff_graphs
 from netatlas.graph.explain import counted, plural, sentence
 from netatlas.graph.part import part
@@ -125,6 +126,30 @@ def test_blocks_that_share_nothing_are_told_one_after_the_other(between):
     at = next(n for n, line in enumerate(lines) if line.startswith("- layer2.1-3 x 3 "))
     assert lines[at + 1].startswith("+ stages.1.blocks.0-2 x 3 ")
     assert len(lines) < 45
+
+
+@starter
+def test_added_dense_layers_are_those_of_the_longer_stage(between):
+    """Huang et al., CVPR 2017, table 1: 24 and 16 against 32 and 32 layers; the first ones equal what follows the shorter stage."""
+    found = between("timm/densenet121", "timm/densenet169")
+    assert [stage.blocks for stage in found.stages] == [(6, 6), (12, 12), (24, 32), (16, 32), (0, 0)]
+    added = [row.label for row in joined(found.rows) if row.status == ONLY_B]
+    assert added == ["features.denseblock3.denselayer25-32", "features.denseblock4.denselayer17-32"]
+
+
+@starter
+def test_a_layer_has_not_become_one_of_a_block_that_has_another_counterpart(between):
+    found = between("timm/resnet50", "timm/convnext_tiny")
+    lonely = [row for row in found.rows if not row.a and row.b]
+    assert lonely
+    assert all(line.sign == "+" for row in lonely for line in row.lines if line.is_layer)
+
+
+@starter
+def test_in_a_run_of_changes_what_went_stands_before_what_came(between):
+    lines = between("transformers/bert", "transformers/gpt2").rows[2].lines
+    run = [line.sign for line in lines[1 : next(n for n, line in enumerate(lines) if n and line.sign == " ")]]
+    assert run == ["-"] * 4 + ["+"] * 2
 
 
 @starter

@@ -10,8 +10,8 @@ from netatlas.graph._align_repair import Matching
 from netatlas.graph._drawing_labels import Words, shape_text
 from netatlas.graph.ops import COMMUTATIVE, FLAGS
 
-_FLAG_WORDS = {"biased": "attention bias", "grouped_query": "grouped queries", "windowed": "windows", "causal": "causal mask", "standardised": "weight "
-               "standardisation", "shared": "shared weights"}  # fmt: skip
+_FLAG_WORDS = {"causal": "causal mask", "biased": "attention bias", "grouped_query": "grouped queries", "windowed": "windows",
+               "standardised": "weight standardisation", "shared": "shared weights"}  # fmt: skip
 
 
 @dataclass(frozen=True)

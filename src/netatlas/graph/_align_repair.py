@@ -1,4 +1,4 @@
-"""What a sequence alignment leaves to be put right: gaps moved to where modules begin, and branches that were listed in another order."""
+"""What a sequence alignment leaves to be put right: gaps moved to where modules begin, branches listed in another order."""
 
 from __future__ import annotations
 

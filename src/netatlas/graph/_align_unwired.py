@@ -1,4 +1,4 @@
-"""Alignment of layers without wiring, as checkpoints show them: by name where names agree, by block and content where they do not."""
+"""Alignment of layers without wiring, as checkpoints show them: by name where names agree, by block and content otherwise."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def match_unwired(labels: Labels) -> Matching:
     """A matching of two graphs without edges.
 
     A file lists tensors by name, a traced network layers as they run: order within a block says little. Layers of one name and
-    class belong together where at least half of the names agree; otherwise equal layers of blocks that belong together do, then what
-    is left in order, then equal layers wherever they stand. O(n m) in the layers that names and blocks leave over.
+    class belong together where at least half of the names agree; otherwise equal layers of blocks that belong together do, then
+    what is left in order, then equal layers wherever they stand. O(n m) in the layers that names and blocks leave over.
     """
     matching = Matching(labels, [])
     if not _by_name(matching):

@@ -54,7 +54,7 @@ class Diff(Difference):
     # ------------------------------------------------------------ text
 
     def text(self, *, color: bool = False, width: int = 100) -> str:
-        """A unified diff: parts that are alike in one line, the operators of those that differ, equal differences once with a count."""
+        """A unified diff: parts that are alike in one line, the operators of others, equal differences once with a count."""
         return laid_out([*self._heading(), *self._hunks()], color, width)
 
     def _heading(self) -> list[str]:

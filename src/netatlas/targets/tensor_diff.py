@@ -141,8 +141,8 @@ class TensorDiff(Difference):
         renamed = sum(p.is_renamed for p in self.pairs)
         equal = sum(not p.is_renamed and not p.is_reshaped for p in self.pairs)
         counts = (
-            f"{equal:,} tensor{'s' if equal != 1 else ''} alike, {renamed:,} renamed, {len(self.reshaped):,} of other shapes, {len(self.only_a):,} only in "
-            f"{self.name_a}, {len(self.only_b):,} only in {self.name_b}"
+            f"{_tensors(equal)} alike, {renamed:,} renamed, {len(self.reshaped):,} of other shapes, {len(self.only_a):,} only in the "
+            f"first, {len(self.only_b):,} only in the second"
         )
         return "\n".join([*self._heading(), *([] if self.is_same else [counts])])
 
