@@ -18,6 +18,9 @@ Flags = npt.NDArray[np.bool_]
 _MOST_SOURCES = 64
 """A dropped node that would connect more producers than this to its consumers is kept, so that edges stay bounded."""
 
+_MOST_CONSUMERS = 64
+"""What feeds more nodes than this is no place where projections are on their way to meet; bounds the search for such places."""
+
 _DROPPED = frozenset({
     "input", "parameter", "view", "slice", "split", "pad", "flip", "roll", "repeat", "gather", "scatter", "compare", "where",
     "one_hot", "triangle", "random", "unknown", "rope", "unfold", "fold",
@@ -41,6 +44,7 @@ class Skeleton:
     Attributes:
         nodes: Position in the graph, of joined nodes the first, ``(n,)``.
         op: Operator, one name for each thing, ``(n,)``.
+        inputs: Input channels of weighted layers, ``(n,)``.
         outputs: Output channels of weighted layers, of joined ones together, ``(n,)``.
         rotary: Whether its inputs saw rotary positions, ``(n,)``.
         edges: Producer and consumer as positions in ``nodes``, each pair once, ``(e, 2)``, sorted.
@@ -48,6 +52,7 @@ class Skeleton:
 
     nodes: Ints
     op: Ints
+    inputs: Ints
     outputs: Ints
     rotary: Flags
     edges: Ints
@@ -63,8 +68,8 @@ def skeleton(graph: Graph, seen: Layers) -> Skeleton:
     """
     nodes, edges, rotary = _compared(graph)
     op = _operators(graph, seen)[nodes]
-    whole = Skeleton(nodes, op, seen.outputs[nodes], rotary, edges)
-    return _joined(_without(whole, _pooled_again(whole)), seen)
+    whole = Skeleton(nodes, op, seen.inputs[nodes], seen.outputs[nodes], rotary, edges)
+    return _joined(_without(whole, _pooled_again(whole)))
 
 
 def plain(found: Skeleton) -> Skeleton:
@@ -150,12 +155,11 @@ def _without(found: Skeleton, dropped: Flags) -> Skeleton:
     edges = np.stack([instead[edges[:, 0]], edges[:, 1]], axis=1)
     edges = edges[~dropped[edges[:, 0]]]
     kept = np.flatnonzero(~dropped)
-    return Skeleton(
-        found.nodes[kept], found.op[kept], found.outputs[kept], found.rotary[kept], _renumbered(edges, kept, len(dropped))
-    )
+    edges = _renumbered(edges, kept, len(dropped))
+    return Skeleton(found.nodes[kept], found.op[kept], found.inputs[kept], found.outputs[kept], found.rotary[kept], edges)
 
 
-def _joined(found: Skeleton, seen: Layers) -> Skeleton:
+def _joined(found: Skeleton) -> Skeleton:
     """Linear layers side by side, as one."""
     n = len(found.nodes)
     above: list[list[int]] = [[] for _ in range(n)]
@@ -174,22 +178,35 @@ def _joined(found: Skeleton, seen: Layers) -> Skeleton:
     if (first == np.arange(n)).all():
         return found
     outputs = np.bincount(first, weights=found.outputs, minlength=n).astype(np.int64)
-    rotary = np.zeros(n, dtype=bool)
+    inputs, rotary = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+    np.maximum.at(inputs, first, found.inputs)
     np.logical_or.at(rotary, first, found.rotary)
     kept = np.flatnonzero(first == np.arange(n))
-    return Skeleton(
-        found.nodes[kept], found.op[kept], outputs[kept], rotary[kept], _renumbered(first[found.edges], kept, n)
-    )  # fmt: skip
+    edges = _renumbered(first[found.edges], kept, n)
+    return Skeleton(found.nodes[kept], found.op[kept], inputs[kept], outputs[kept], rotary[kept], edges)
 
 
 def _meeting(group: Sequence[int], below: Sequence[Sequence[int]], first: Ints) -> None:
-    """Give nodes of a group that reach a common node within two steps the number of their first."""
+    """Give nodes of a group that reach a common node within two steps the number of their first: disjoint sets by union."""
     owner: dict[int, int] = {}
+
+    def root(node: int) -> int:
+        while first[node] != node:
+            first[node] = first[first[node]]
+            node = int(first[node])
+        return node
+
+    def reached(node: int, by: int) -> None:
+        a, b = root(owner.setdefault(node, by)), root(by)
+        first[max(a, b)] = min(a, b)
+
+    followed: set[int] = set()
     for node in group:
-        reached = set(below[node]).union(*(below[j] for j in below[node]))
-        met = {int(first[owner[j]]) for j in reached if j in owner} | {node}
-        least = min(met)
-        for other in group:
-            if int(first[other]) in met:
-                first[other] = least
-        owner.update(dict.fromkeys(reached, node))
+        for after in below[node]:
+            reached(after, node)
+            if after not in followed and len(below[after]) <= _MOST_CONSUMERS:
+                followed.add(after)
+                for second in below[after]:
+                    reached(second, node)
+    for node in group:
+        first[node] = root(node)

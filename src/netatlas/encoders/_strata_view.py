@@ -58,11 +58,11 @@ def tokens(graph: Graph, seen: Layers, found: Skeleton) -> dict[str, Hashes]:
     weighted = (seen.convolution | seen.linear)[nodes]
     kernel = np.where(weighted & (form == POINTWISE), 0, seen.kernel[nodes])
     kind = _KIND_OF[op] * FORMS + form
-    inputs, outputs = (np.log2(np.maximum(x, 1)) for x in (seen.inputs[nodes], found.outputs))
+    inputs, outputs = (np.log2(np.maximum(x, 1)) for x in (found.inputs, found.outputs))
     wide = weighted & (form != DEPTHWISE)
     ratio = np.where(wide, np.rint(2 * (outputs - inputs)).clip(-8, 8) + 9, 0).astype(np.int64)
     flags = np.where(_IS_ATTENTION[op], graph.attr("flags")[nodes].astype(np.int64), 0)
-    dilated = (graph.attr("dilation")[nodes] > 1).astype(np.int64)
+    dilated = ((graph.attr("dilation")[nodes] > 1) & (kernel > 1)).astype(np.int64)
     exact = _join(op, kernel, strided, form * weighted, found.rotary.astype(np.int64), dilated)
     return {
         "kind": _join(kind),
