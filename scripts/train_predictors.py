@@ -145,7 +145,9 @@ def fit_bound(x: Floats, ms: Floats) -> Model:
     """
     roof = fit_roofline(x, ms)
     left = np.log(ms) - np.log(np.maximum(x[:, : len(SUMS)] @ roof, 1e-6))
-    nothing = Trees(np.zeros((0, 1), np.uint8), np.zeros((0, 1), np.float32), np.zeros((0, 2), np.float32), float(np.median(left)))
+    nothing = Trees(
+        np.zeros((0, 1), np.uint8), np.zeros((0, 1), np.float32), np.zeros((0, 2), np.float32), float(np.median(left))
+    )
     return _model(roof, nothing, x)
 
 
