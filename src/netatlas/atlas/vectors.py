@@ -44,20 +44,28 @@ ENOUGH = 100
 Mask = npt.NDArray[np.bool_]
 
 
-def encode(graph: Graph) -> dict[str, bytes]:
-    """Vectors of one graph by encoder, for every stored encoder, and the counts of its motifs."""
-    return {name: ENCODERS.build(name).encode(graph) for name in STORED} | {COUNTED_AS: counted_motifs(graph)}
+KEPT = (*STORED, COUNTED_AS, WORK)
+"""What an atlas keeps beside every graph: vectors, counts of motifs, and what predictions are made from."""
+
+
+def encode(graph: Graph, *, is_wired: bool = True) -> dict[str, bytes]:
+    """What is kept beside one graph, by the names of `KEPT`.
+
+    Args:
+        graph: The graph.
+        is_wired: Whether its edges are known; they are not in a checkpoint, and then nothing is known of what is computed.
+    """
+    found = {name: ENCODERS.build(name).encode(graph) for name in STORED} | {COUNTED_AS: counted_motifs(graph)}
+    return found | {WORK: pack(work(graph))} if is_wired else found
 
 
 def with_vectors(entries: Iterable[Entry]) -> dict[str, dict[str, bytes]]:
-    """Vectors of the entries that carry a graph, by encoder and id, with counts of motifs and what predictions are made from."""
-    found: dict[str, dict[str, bytes]] = {name: {} for name in (*STORED, COUNTED_AS, WORK)}
+    """What is kept beside the graphs of entries, by name and id."""
+    found: dict[str, dict[str, bytes]] = {name: {} for name in KEPT}
     for entry in entries:
         if entry.graph is not None:
-            for name, vector in encode(entry.graph).items():
+            for name, vector in encode(entry.graph, is_wired=entry.facts.get("traced_by") != "checkpoint").items():
                 found[name][entry.id] = vector
-            if entry.facts.get("traced_by") != "checkpoint":  # without wiring nothing is known of what is computed
-                found[WORK][entry.id] = pack(work(entry.graph))
     return found
 
 
