@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -70,4 +71,5 @@ def _keep(path: Path, stamp: str, made: Mapping[str, bytes]) -> None:
         np.savez(draft, stamp=np.array(stamp), ids=np.array(list(made)), ends=ends, data=data)
         draft.replace(path)
     except OSError:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
