@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netatlas import __version__
+from netatlas.atlas._folders import keep_folder
 from netatlas.atlas.vectors import COST_WEIGHT, COSTS
 from netatlas.encoders.base import ENCODERS, Encoder
 from netatlas.errors import ConfigError, MissingExtraError
@@ -162,22 +161,8 @@ def open_neighbours(atlas: Atlas, encoder_name: str, stamps: Sequence[str]) -> N
     numbers = [columns.number(name) for name in COSTS]
     costs = {i: [float(x[columns.row[i]]) for x in numbers] for i in vectors}
     made = Neighbours.build(encoder, vectors, costs, columns.row)
-    with contextlib.suppress(OSError):  # a read-only cache: every process builds its own
-        _write(made, folder, f"neighbours-{encoder_name}-*")
+    keep_folder(made.save, folder, f"neighbours-{encoder_name}-*")
     return made
-
-
-def _write(made: Neighbours, folder: Path, older: str) -> None:
-    """Into a folder of its own, which is renamed into place; older indexes of the same encoder are removed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
-    try:
-        made.save(draft)
-        for old in folder.parent.glob(older):
-            shutil.rmtree(old, ignore_errors=True)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def located(encoder: Encoder, vectors: Sequence[bytes], costs: Sequence[Sequence[float]]) -> Vectors:
