@@ -23,7 +23,7 @@ _UNLIKE_MEMBERS = frozenset({"source", "lookup", "arithmetic", "layout", "unknow
 """Families whose members do different things and never stand in for one another, but for those of `_ALONE`."""
 
 SAME_OP, SAME_CLASS, OWN, SIZE, STAGE, CONTEXT, PATH, PART = 4, 2, 3, 2, 4, 1, 1, 3
-"""What agreement in each respect adds to the likeness of two nodes. Measured on planted edits (tests/graph/test_align_edits.py)."""
+"""What agreement in each respect adds to the likeness of two nodes. Measured on planted edits (tests/graph/test_align.py)."""
 
 UNLIKE = -60
 """Likeness of nodes that are never matched, whatever the others do."""
