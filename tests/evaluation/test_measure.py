@@ -14,9 +14,9 @@ from netatlas.errors import ConfigError, StoreError
 from netatlas.evaluation.fingerprint import code_mark, task_mark
 from netatlas.evaluation.journal import Journal
 from netatlas.evaluation.nar.comparison import compare_encoders
-from netatlas.evaluation.nar.measure import OPPONENT, Contender, build, evaluate, fuse, measure, plan
+from netatlas.evaluation.nar.measure import OPPONENT, Contender, Run, build, evaluate, fuse, measure, plan
 from netatlas.evaluation.nar.protocols import score, similarities, task
-from netatlas.evaluation.nar.report import compared, mean_of, of_method, tables
+from netatlas.evaluation.nar.report import comparable, compared, mean_of, of_method, tables
 from netatlas.evaluation.tables import Table
 from netatlas.registry import Spec
 
@@ -168,6 +168,25 @@ def test_tables_are_means_of_runs_with_intervals():
     )
     assert dict(zip(found[1].columns, found[1].rows[1], strict=True))[f"MAP over {OPPONENT.name}"] == (mean, low, high)
     assert found[0].rows[0][6] is None  # nothing is better than itself
+
+
+def test_runs_that_stopped_early_are_compared_on_common_splits():
+    def run(name, split, seed, value):
+        return Run("P2", split, name, seed, {"metrics": {"map@20": value}})
+
+    runs = [
+        run("a", 0, 0, 0.2),
+        run("a", 0, 1, 0.4),
+        run("a", 1, 0, 0.9),
+        run("b", 0, 0, 0.5),
+        run("b", 1, 0, 0.5),
+        run("b", 2, 0, 0.1),
+    ]
+    runs.append(run("part", 0, 0, 1.0))
+    found = comparable(runs, ["a", "b"])
+    assert {(r.name, r.split) for r in found} == {("a", 0), ("a", 1), ("b", 0), ("b", 1)}
+    assert mean_of(of_method(found, "P2", "a"), "map@20") == pytest.approx((0.3 + 0.9) / 2)
+    assert comparable([r for r in runs if r.name != "b"], ["a", "b"]) == []
 
 
 def test_a_table_as_text_and_as_markdown():

@@ -12,9 +12,9 @@ from netatlas.evaluation.journal import Journal
 from netatlas.evaluation.machine import machine
 from netatlas.evaluation.nar.measure import OPPONENT, Contender, Run, Step, Unit, evaluate, plan, starter
 from netatlas.evaluation.nar.protocols import find_protocol
-from netatlas.evaluation.nar.report import deeper, speed, table
+from netatlas.evaluation.nar.report import comparable, deeper, of_method, speed, table
 from netatlas.evaluation.tables import Table
-from netatlas.systems._nar_methods import METHODS, QUICK
+from netatlas.systems._nar_methods import METHODS, PAPER, QUICK
 from netatlas.systems._nar_verdicts import verdicts
 from netatlas.systems.base import Result
 
@@ -32,19 +32,27 @@ def run(
     seeds = 1 if quick else seeds
     units = _units(protocols, seeds, quick=quick)
     runs = evaluate(units, starter, journal=journal, limit=QUICK_LIMIT if quick else None, minutes=minutes, progress=progress)
+    runs = comparable(runs, [name for method in METHODS if method.main for name in method.contender.rows])
     if not runs:
-        raise ConfigError(f"nar: nothing was measured in {minutes} minutes")
+        raise ConfigError(f"nar: no split was finished in {minutes:g} minutes; the same command goes on from here")
     protocols = tuple(name for name in protocols if any(run.protocol == name for run in runs))
     return Result(
         system="nar",
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=machine(1, "torch", "numpy"),
-        settings={"protocols": list(protocols), "seeds": seeds, "quick": quick},
+        settings={"quick": quick, "seeds asked for": seeds, "measured": [_extent(runs, name) for name in protocols]},
         seconds=round(sum(run.figures["seconds"] for run in runs if " + " not in run.name), 1),
         tables=_tables(runs, protocols),
         verdicts=verdicts(runs, quick=quick),
         quick=quick,
     )
+
+
+def _extent(runs: Sequence[Run], protocol: str) -> str:
+    """How much of a protocol was measured; where methods differ, the least."""
+    splits = {run.split for run in runs if run.protocol == protocol}
+    seeds = [sum(r.split == split for r in of_method(runs, protocol, PAPER)) for split in splits]
+    return f"{protocol} {len(splits)} of {find_protocol(protocol).splits} splits, {min(seeds)} seed{'s' * (min(seeds) > 1)}"
 
 
 def _torch() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,30 @@ def of_method(runs: Sequence[Run], protocol: str, name: str) -> list[Run]:
 
 
 def mean_of(found: Sequence[Run], metric: str) -> float:
-    """Mean over splits and seeds."""
-    return float(np.mean([run.figures["metrics"][metric] for run in found]))
+    """Mean over splits of the mean over seeds, so that a split counts once however often it was trained on."""
+    splits: dict[int, list[float]] = {}
+    for run in found:
+        splits.setdefault(run.split, []).append(run.figures["metrics"][metric])
+    return float(np.mean([np.mean(values) for values in splits.values()]))
+
+
+def comparable(runs: Sequence[Run], needed: Collection[str]) -> list[Run]:
+    """The runs whose means can stand side by side, where a run was stopped early.
+
+    Of every protocol those splits on which all needed methods were measured, and of the other methods those that were measured on all
+    of these splits.
+
+    Args:
+        runs: All runs.
+        needed: Names of methods.
+    """
+    found = []
+    for protocol in dict.fromkeys(run.protocol for run in runs):
+        mine = [run for run in runs if run.protocol == protocol]
+        splits = {name: {run.split for run in mine if run.name == name} for name in {*needed, *(run.name for run in mine)}}
+        kept = set.intersection(*(splits[name] for name in needed)) if needed else {run.split for run in mine}
+        found += [run for run in mine if run.split in kept and splits[run.name] >= kept]
+    return found
 
 
 def compared(runs: Sequence[Run], protocol: str, one: str, other: str, metric: str) -> tuple[float, float, float]:
