@@ -31,7 +31,7 @@ def vectors(layer: Store, encoder: str, cache: Path) -> dict[str, bytes]:
     missing = [i for i in ids if i not in stored or not maker.is_current(stored[i])]
     if missing:
         place = hashlib.sha256(str(layer.path.resolve()).encode()).hexdigest()[:8]
-        stored = stored | _made(layer, missing, maker, cache / f"vectors-{encoder}-{place}.npz")
+        stored |= _made(layer, missing, maker, cache / f"vectors-{encoder}-{place}.npz")
     return {i: stored[i] for i in ids}
 
 
