@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LIBRARIES = ("timm", "torchvision", "transformers")
 ORIGINS = 100
 """Architectures that get twins, of as many families."""
+LARGEST = 5_000
+"""Operators of an origin; the few larger ones are unrolled recurrences, whose chains of edits take a minute each."""
 EDITS = 10
 """Length of a chain of edits."""
 CUT_OFFS = (1, 10)
@@ -83,7 +85,7 @@ def draw(split: int, atlas: Atlas, limit: int | None) -> Task:
     for origin in _spread(gallery, rng):
         if len(origins) == count:
             break
-        chain = twins_of(origin, rng)
+        chain = twins_of(origin, rng) if len(origin.graph) <= LARGEST else []
         if chain:
             origins.append(origin)
             edited += chain
