@@ -27,6 +27,9 @@ EXAMPLES, PLACES = 3, 6
 """Architectures, and places in one, that a row of the table shows; JSON has twelve architectures and all places."""
 _MOST_EXAMPLES = 12
 
+_WIDEST = 70
+"""Characters of a motif in a table."""
+
 
 @dataclass(frozen=True)
 class MotifRow:
@@ -111,6 +114,9 @@ class Motifs(Sequence[MotifRow]):
             lines.append(_card(self.rows[0], self.asked))
         elif self.rows:
             header, cells = self._cells()
+            for cell in cells:
+                if len(cell[1]) > _WIDEST:  # one long run would push all other columns out of sight; its card has all of it
+                    cell[1] = cell[1][: _WIDEST - 1] + "…"
             lines.append(table(header, cells, right=self._numbers(), width=width, cut=(1, len(header) - 1)))
         else:
             lines.append("no motif")
