@@ -213,7 +213,7 @@ def anything(draw):
     names = [rng.choice(favoured) if rng.random() < 0.7 else rng.choice(list(OP_ID)) for _ in range(g)]
     edges = sorted(((int(rng.integers(0, i)), i) for i in range(1, g) for _ in range(rng.integers(0, 4))), key=lambda e: e[1])
     attrs = rng.integers(0, 4, (g, len(ATTRIBUTES)))
-    shape = rng.integers(0, 6, (g, MAX_RANK))
+    shape = rng.integers(0, 6, (g, MAX_RANK)) * (rng.random((g, 1)) < 0.8)  # some are single numbers
     numbers = [rng.integers(0, 3000, g) for _ in range(2)]
     return Graph(
         np.array([OP_ID[n] for n in names]), attrs, shape, *numbers, np.zeros(g, dtype=int), np.array(edges).reshape(-1, 2)

@@ -64,7 +64,7 @@ def _latent(f: View) -> Iterator[Nodes]:
         up = f.ins[i][2]
         norm = f.ins[up][0] if f.names[up] == "linear" and f.ins[up] else -1
         down = f.ins[norm][0] if norm >= 0 and f.names[norm] == "rms_norm" else -1
-        if down >= 0 and f.names[down] == "linear" and f.shape[norm][-1] * 2 <= f.channels(up) and not _is_cross(f, i):
+        if down >= 0 and f.names[down] == "linear" and f.width(norm) * 2 <= f.channels(up) and not _is_cross(f, i):
             yield down, up, i
 
 
@@ -164,7 +164,7 @@ def _attention_pooling(f: View) -> Iterator[Nodes]:
     for i in f.of("attention"):
         query = f.ins[i][0] if f.ins[i] else i
         tokens = f.shape[i][-2] if len(f.shape[i]) >= 3 else 0
-        if tokens == 1 and len(f.ins[i]) == 2 and f.params[i] >= f.shape[i][-1]:  # the query belongs to the operator
+        if tokens == 1 and len(f.ins[i]) == 2 and f.params[i] >= f.width(i):  # the query belongs to the operator
             yield (i,)
         elif tokens == 1 and _weights_behind(f, query) and len(f.ins[i]) > 1 and f.ins[i][1] != query:
             yield query, i

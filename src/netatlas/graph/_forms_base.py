@@ -113,6 +113,10 @@ class View:
     def kernel(self, node: int) -> tuple[int, ...]:
         return tuple(k for k in self._attrs[node][:3] if k)
 
+    def width(self, node: int) -> int:
+        """Size of the last axis, 0 for a single number."""
+        return self.shape[node][-1] if self.shape[node] else 0
+
     def stride(self, node: int) -> int:
         return int(max(self._attrs[node][3:6]))
 

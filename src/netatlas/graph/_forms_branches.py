@@ -196,7 +196,7 @@ def _channel_shuffle(f: View) -> Iterator[Nodes]:
         for whole, branch in (parts, parts[::-1]):
             layers = [x for x in _branch(f, branch) if f.names[x] == "conv" and x > whole]
             first = layers[-1] if layers else -1
-            if first >= 0 and len(layers) >= 2 and f.ins[first] == (whole,) and 2 * f.inner(first) == f.shape[whole][1]:
+            if first >= 0 and len(layers) >= 2 and f.ins[first] == (whole,) and [2 * f.inner(first)] == [*f.shape[whole][1:2]]:
                 yield first, i
                 break
 

@@ -164,14 +164,14 @@ def _patch_merging(f: View) -> Iterator[Nodes]:
             continue
         inner = f.inner(i)
         source = f.back(f.ins[i][0], NORMS)
-        width = f.shape[source][-1] if f.shape[source] else 0
+        width = f.width(source)
         if width and inner == 4 * width and f.channels(i) < inner and f.names[source] != "input" and _fewer(f, source, i):
             yield (i,)
 
 
 def _fewer(f: View, source: int, node: int) -> bool:
     """Whether a node has a fourth of the tokens of its source."""
-    return bool(f.numel[source] // f.shape[source][-1] == 4 * (f.numel[node] // f.shape[node][-1]))
+    return bool(f.numel[source] // f.width(source) == 4 * (f.numel[node] // max(f.width(node), 1)))
 
 
 @form("antialiased_downsampling")
@@ -200,4 +200,4 @@ def _interpolated(f: View) -> Iterator[Nodes]:
 @form("pixel_shuffle_upsampling")
 def _pixel_shuffle(f: View) -> Iterator[Nodes]:
     """Channels laid out as pixels of a larger map."""
-    return ((i,) for i in f.of("pixel_shuffle") if f.ins[i] and f.shape[i][-1] > f.shape[f.ins[i][0]][-1])
+    return ((i,) for i in f.of("pixel_shuffle") if f.ins[i] and f.width(i) > f.width(f.ins[i][0]))

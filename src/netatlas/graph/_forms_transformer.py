@@ -221,7 +221,7 @@ def _class_token(f: View) -> Iterator[Nodes]:
 @form("register_tokens")
 def _register_tokens(f: View) -> Iterator[Nodes]:
     """Several learned tokens joined to the sequence."""
-    return ((i,) for i in f.of("concat") if len(f.shape[i]) == 3 and f.params[i] >= 3 * f.shape[i][-1])
+    return ((i,) for i in f.of("concat") if len(f.shape[i]) == 3 and f.params[i] >= 3 * f.width(i))
 
 
 @form("position_embedding")
@@ -324,7 +324,7 @@ def _router(f: View) -> Iterator[Nodes]:
             f.names[gate] == "linear"
             and 4 <= f.channels(gate) <= 1024
             and f.channels(gate) < f.inner(gate)
-            and (len(f.shape[gate]) == 2 or f.shape[gate][-1] == f.channels(gate))
+            and (len(f.shape[gate]) == 2 or f.width(gate) == f.channels(gate))
         ):
             yield gate, i
 
@@ -373,6 +373,6 @@ def _language_head(f: View) -> Iterator[Nodes]:
     if not any(f.ins[i] for i in f.of("embedding")):
         return
     for i in _last_layers(f):
-        words = max((f.params[e] // max(f.shape[e][-1], 1) for e in f.of("embedding") if f.ins[e]), default=0)
+        words = max((f.params[e] // max(f.width(e), 1) for e in f.of("embedding") if f.ins[e]), default=0)
         if f.names[i] == "linear" and len(f.shape[i]) == 3 and 2 * f.channels(i) >= words > 256 and f.channels(i) > 256:
             yield (i,)
