@@ -96,7 +96,7 @@ def test_every_face_of_find_marks_a_guess(path):
         line = next(line for line in str(hits).splitlines() if line.startswith(hit.id + " "))
         assert ("~" in line) != measured
         assert any("predicted" in reason for reason in hit.why) != measured
-    assert any("latency_ms of" in note and "predicted, ±" in note for note in hits.notes)
+    assert any("latency_ms marked ~ is predicted, ±" in note for note in hits.notes)
     values = [h.facts.get("latency_ms", h.facts.get("latency_predicted")) for h in hits]
     assert values == sorted(values)
 
