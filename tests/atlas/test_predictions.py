@@ -14,6 +14,8 @@ from netatlas.atlas import calibrate as calibrating
 from netatlas.atlas.atlas import Atlas
 from netatlas.atlas.calibrate import ROUNDS, candidates, idle, run, spread
 from netatlas.atlas.measure import SOURCE, Setting, describe_machine, timed
+from netatlas.atlas.predictions import CALIBRATION
+from netatlas.atlas.store import Store
 from netatlas.errors import ConfigError, QueryError
 from netatlas.predictors.base import PREDICTORS
 from netatlas.records import Entry, Evidence
@@ -96,7 +98,7 @@ def test_every_face_of_find_marks_a_guess(path):
         line = next(line for line in str(hits).splitlines() if line.startswith(hit.id + " "))
         assert ("~" in line) != measured
         assert any("predicted" in reason for reason in hit.why) != measured
-    assert any("latency_ms of" in note and "predicted, ±" in note for note in hits.notes)
+    assert any("latency_ms marked ~ is predicted, ±" in note for note in hits.notes)
     values = [h.facts.get("latency_ms", h.facts.get("latency_predicted")) for h in hits]
     assert values == sorted(values)
 
@@ -166,6 +168,15 @@ def test_calibrating_learns_the_machine_and_predictions_follow(path):
     for entry_id, ms, _ in report.rows:
         assert known[entry_id]["latency_ms"] == pytest.approx(ms)  # measured: the guess is gone
     assert describe_machine() in after.show(rest[0]).to_dict()["predictions"][0]["machine"]
+
+
+def test_a_damaged_calibration_is_told_and_made_anew(path):
+    with Store.open(path, "w") as store:
+        store.set_meta(CALIBRATION, "{}")
+    hits = opened(path).find(where="latency_ms < 1000")
+    assert any("i7-12700H" in note and "cannot be read" in note and "netatlas calibrate" in note for note in hits.notes)
+    run(opened(path), Machine(opened(path)), count=12)
+    assert describe_machine() in " ".join(opened(path).find(where="latency_ms < 1000").notes)
 
 
 def test_an_interrupted_calibration_keeps_what_it_has_and_goes_on(path):

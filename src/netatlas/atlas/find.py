@@ -205,7 +205,8 @@ def _guess_notes(atlas: Atlas, names: Sequence[str], mask: Mask) -> Iterator[str
         if name in FILLED:
             guesses = np.isnan(columns.number(name)) & ~np.isnan(columns.filled(name)) & mask
             if count := int(np.count_nonzero(guesses)):
-                yield f"{name} of {count:,} of {int(np.count_nonzero(mask)):,} marked ~ is {atlas.predictions.words(FILLED[name])}"
+                total = int(np.count_nonzero(mask))
+                yield f"{name} marked ~ is {atlas.predictions.words(FILLED[name])}: {count:,} of {total:,}"
 
 
 def _pareto(columns: Columns, mask: Mask, facts: str) -> Mask:

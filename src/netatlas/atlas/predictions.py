@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from netatlas.errors import StoreError
 from netatlas.facts import FACTS, Value
 from netatlas.graph.graph import Graph
 from netatlas.graph.work import unpack, work
@@ -21,15 +22,20 @@ CALIBRATION = "calibration"
 class Predictions:
     """All predictors.
 
+    A stored calibration that cannot be read is not used, and `words` says so: the atlas must open for it to be made anew.
+
     Args:
         calibration: What `netatlas.atlas.calibrate` stored, ``None`` before that.
-
-    Raises:
-        StoreError: The stored calibration cannot be read.
     """
 
     def __init__(self, calibration: str | None = None) -> None:
-        self.calibration = Calibration.from_json(calibration) if calibration else None
+        self.calibration: Calibration | None = None
+        self._trouble = ""
+        if calibration is not None:
+            try:
+                self.calibration = Calibration.from_json(calibration)
+            except StoreError as error:
+                self._trouble = f" ({error})"
 
     @cached_property
     def predictors(self) -> tuple[Predictor, ...]:
@@ -65,4 +71,4 @@ class Predictions:
     def words(self, fact: str) -> str:
         """How a predicted fact came about, for people."""
         predictor = next(p for p in self.predictors if p.fact == fact)
-        return prediction_words(predictor.error, predictor.machine)
+        return prediction_words(predictor.error, predictor.machine) + self._trouble
