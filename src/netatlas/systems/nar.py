@@ -55,7 +55,7 @@ def nar() -> Card:
             "netatlas.graph.motifs", "netatlas.nn.gnn", "netatlas.training.contrastive", "netatlas.encoders.nar",
             "netatlas.encoders.gcn", "netatlas.encoders.gat", "netatlas.evaluation.nar",
         ),
-        minutes=40,
+        minutes=65,
         reproduce=reproduce,
     )  # fmt: skip
 

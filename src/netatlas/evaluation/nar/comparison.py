@@ -7,7 +7,8 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from netatlas.encoders.base import ENCODERS, Encoder
 from netatlas.errors import ConfigError, StoreError
@@ -18,9 +19,7 @@ from netatlas.evaluation.nar.protocols import find_protocol
 from netatlas.evaluation.nar.report import tables
 from netatlas.evaluation.tables import Table
 from netatlas.registry import Spec
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from netatlas.targets._restored import on_path
 
 FORMAT = 1
 """Of the journal; one of another format is begun anew."""
@@ -105,14 +104,15 @@ def _contender(text: str) -> Contender:
 
 
 def _own(path: str) -> Callable[..., Encoder]:
-    """A user's encoder by dotted path.
+    """A user's encoder by dotted path, in the current folder or wherever Python looks.
 
     Raises:
         ConfigError: It cannot be imported or is no encoder.
     """
     module, _, name = path.rpartition(".")
     try:
-        found: Any = getattr(importlib.import_module(module), name)
+        with on_path(str(Path.cwd())):
+            found: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"cannot import the encoder {path!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Encoder)):
@@ -123,7 +123,7 @@ def _own(path: str) -> Callable[..., Encoder]:
 def _journal(*, fresh: bool) -> Journal:
     from netatlas.atlas.places import user_path
 
-    path: Path = user_path().parent / "evaluations" / "nar.journal"
+    path = user_path().parent / "evaluations" / "nar.journal"
     if fresh:
         try:
             path.unlink(missing_ok=True)
