@@ -65,8 +65,8 @@ class Strata(Trainable):
 
     A graph is freed of what only tells who wrote it (views, constants, fused or separate projections); every channel of
     `CHANNELS` then lists features with counts, and two networks are compared by weighted Jaccard indices, channel by channel. The
-    few fusion weights are fitted so that members of a family come before everything else, which carries over to families that
-    training never saw, where learned embeddings of whole graphs do not. See ``docs/encoder.md``.
+    few fusion weights are fitted so that members of a family come before everything else, then drawn half way to even ones.
+    ``docs/encoder.md`` has the figures, and what each part contributes.
 
     Without `fit` the weights of the package are used, which were trained on all architectures of the starter atlas.
 
