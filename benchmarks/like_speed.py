@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from netatlas.atlas.compared import Compared
 
 from netatlas.atlas.atlas import Atlas
-from netatlas.atlas.compared import Compared
 from netatlas.atlas.vectors import DEFAULT
 from netatlas.encoders._strata_features import HASH_BITS
 from netatlas.encoders._strata_packed import HEADER, LEVEL_BITS, RARITY_BITS
