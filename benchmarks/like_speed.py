@@ -1,6 +1,7 @@
 """How fast search by example and structure is: cold processes, encoding, and indexes of 100,000 synthetic vectors.
 
-Run with ``python benchmarks/like_speed.py``; prints medians.
+Run with ``python benchmarks/like_speed.py``; prints medians. Search among 100,000 vectors of real and edited architectures, with
+the exact comparison of candidates, is in ``benchmarks/like_crowd.py``.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from netatlas.atlas.compared import Compared
 
 from netatlas.atlas.atlas import Atlas
-from netatlas.atlas.compared import Compared
 from netatlas.atlas.vectors import DEFAULT
 from netatlas.encoders._strata_features import HASH_BITS
 from netatlas.encoders._strata_packed import HEADER, LEVEL_BITS, RARITY_BITS

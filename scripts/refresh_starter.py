@@ -2,8 +2,8 @@
 
     python scripts/refresh_starter.py [--atlas src/netatlas/data/starter.atlas] [--out FILE] [--map]
 
-Facts counted on graphs, those of the glossary, and the vectors of the encoders that atlases carry; vectors of encoders that they
-carry no more are removed. What libraries state, evidence and the graphs themselves stay. The same file and the same code give the
+Facts counted on graphs, those of the glossary, and what atlases keep beside graphs: vectors, counts of motifs, what predictions are
+made from; vectors of encoders that they carry no more are removed. What libraries state, evidence and the graphs themselves stay. The same file and the same code give the
 same bytes. ``--map`` also lays the map out anew, which takes minutes and needs scikit-learn; without it, places stay.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from netatlas.atlas.atlas import Atlas
 from netatlas.atlas.layout import STORED_AS, stored_places
 from netatlas.atlas.store import Store
-from netatlas.atlas.vectors import STORED, encode
+from netatlas.atlas.vectors import KEPT, encode
 from netatlas.errors import NetatlasError
 from netatlas.facts import Value
 from netatlas.glossary import load
@@ -58,7 +58,7 @@ def refresh(store: Store) -> tuple[int, int]:
         How many entries have other facts now, and how many vectors were made.
     """
     changed: list[Entry] = []
-    vectors: dict[str, dict[str, bytes]] = {name: {} for name in STORED}
+    vectors: dict[str, dict[str, bytes]] = {name: {} for name in KEPT}
     own = set(store.with_graphs())
     for entry_id in store.ids():
         graph, entry = store.graph(entry_id), store.entry(entry_id)
@@ -71,7 +71,7 @@ def refresh(store: Store) -> tuple[int, int]:
             for name, vector in encode(graph).items():
                 vectors[name][entry_id] = vector
     store.put_facts(changed)
-    for name in set(store.encoders()) - {STORED_AS, *STORED}:
+    for name in set(store.encoders()) - {STORED_AS, *KEPT}:
         store.drop_vectors(name)
     for name, found in vectors.items():
         store.drop_vectors(name)

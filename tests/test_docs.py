@@ -18,14 +18,16 @@ def _script(name):
     return module
 
 
-@pytest.mark.parametrize("name", ["cli.md", "facts.md"])
+@pytest.mark.parametrize("name", list(_script("write_docs").PAGES))
 def test_generated_pages_are_current(name):
     assert (ROOT / "docs" / name).read_text() == _script("write_docs").PAGES[name](), (
         f"run python scripts/write_docs.py for docs/{name}"
     )
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
+)
 def test_local_links_exist(page):
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", (ROOT / page).read_text())
     missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]

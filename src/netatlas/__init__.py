@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from netatlas.api import add, compare, diff, explain, facts, find, map, measure, remove, show, trace
+    from netatlas.api import add, compare, diff, explain, facts, find, map, measure, motifs, remove, show, trace
     from netatlas.atlas.atlas import Atlas
 
 _LAZY = dict.fromkeys(
-    ("add", "compare", "diff", "explain", "facts", "find", "map", "measure", "remove", "show", "trace"), "netatlas.api"
+    ("add", "compare", "diff", "explain", "facts", "find", "map", "measure", "motifs", "remove", "show", "trace"), "netatlas.api"
 )
 _LAZY["Atlas"] = "netatlas.atlas.atlas"
 
@@ -30,6 +30,7 @@ __all__ = [
     "find",
     "map",
     "measure",
+    "motifs",
     "remove",
     "show",
     "trace",

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from netatlas.atlas import places
 from netatlas.atlas.atlas import Atlas
-from netatlas.errors import GraphError, QueryError, UnknownIdError, did_you_mean
+from netatlas.errors import GraphError, MissingExtraError, QueryError, UnknownIdError, did_you_mean
 from netatlas.facts import FACTS, FactType
 from netatlas.records import Entry, Evidence
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from netatlas.atlas.calibrate import Report, Visit
     from netatlas.atlas.card import Card
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
     from netatlas.atlas.map import Map
+    from netatlas.atlas.motifs import Motifs
     from netatlas.graph.difference import Difference
     from netatlas.graph.graph import Graph
 
@@ -152,6 +154,58 @@ def map(
     return draw_map(atlas(path), where=where, color=color, tell=tell)
 
 
+def motifs(
+    target: str | Entry | nn.Module | None = None,
+    *,
+    where: str | None = None,
+    which: Literal["all", "named", "mined"] = "all",
+    min_count: int = 1,
+    inputs: Any = None,
+    path: str | Path | None = None,
+) -> Motifs:
+    """Recurring structures: of all architectures, of those that satisfy constraints, or of one network.
+
+    Args:
+        target: A motif by any of its names, or a network: an id, a file, ``"pkg.module:callable"``, an entry or a live module.
+        where: Constraints on the architectures that are counted.
+        which: All motifs, the named ones, or those found by mining.
+        min_count: Architectures that a motif has to be in; of one network how often it has to occur.
+        inputs: Example inputs of a Python object, where they cannot be guessed.
+        path: The user's atlas.
+
+    Raises:
+        QueryError: ``where`` cannot be understood, or ``target`` has no graph.
+        UnknownIdError: ``target`` is neither a motif nor a network; the message names the nearest of both.
+        StoreError: The atlas was built before motifs were counted.
+    """
+    from netatlas.atlas import motifs as listing
+    from netatlas.atlas._where_operators import motif_words
+
+    opened = atlas(path)
+    if target is None or (isinstance(target, str) and (target not in opened.derived.columns.row) and _is_motif(target)):
+        return listing.of_atlas(opened, where=where, which=which, min_count=min_count, name=target)
+    if where:
+        raise QueryError(f"where chooses architectures of the atlas, and {_called(target)} is one network: give one of the two")
+    try:
+        name, graph, is_wired = _network(target, opened, inputs)
+    except UnknownIdError as error:
+        near = did_you_mean(str(target), motif_words())
+        raise UnknownIdError(f"{error}{near.replace(': did you mean', '; of motifs')}" if near else str(error)) from None
+    if not is_wired:
+        raise QueryError(f"{name} is a checkpoint, which shows layers and no wiring: motifs cannot be seen in it")
+    return listing.of_graph(name, graph, which=which, min_count=min_count)
+
+
+def _is_motif(word: str) -> bool:
+    from netatlas.atlas.motifs import find_motif_named
+
+    return find_motif_named(word) is not None
+
+
+def _called(target: Any) -> str:
+    return target if isinstance(target, str) else target.id if isinstance(target, Entry) else type(target).__name__
+
+
 def diff(
     a: str | Entry | nn.Module, b: str | Entry | nn.Module, *, inputs: Any = None, path: str | Path | None = None
 ) -> Difference:
@@ -167,7 +221,7 @@ def diff(
 
     Raises:
         UnknownIdError: One is neither an id nor the name of a file or object; the message names the nearest ids.
-        QueryError: One has no graph, or no module of that path.
+        QueryError: One has no graph, no module of that path, or far too many operators.
         SourceError: A file or object cannot be read.
     """
     from netatlas.graph.diff import diff_graphs
@@ -180,10 +234,16 @@ def diff(
         return diff_checkpoints(str(a), str(b))
     opened = atlas(path)
     (name_a, ours, seen_a), (name_b, theirs, seen_b) = (_network(x, opened, inputs) for x in (a, b))
-    if seen_a and seen_b:
-        return diff_graphs(ours, theirs, name_a, name_b)
-    only = f"{name_a if not seen_a else name_b} is a checkpoint: layers with weights are compared, nothing else can be seen in it"
-    return diff_graphs(weights_only(ours), weights_only(theirs), name_a, name_b, (only,))
+    notes: tuple[str, ...] = ()
+    if not (seen_a and seen_b):
+        ours, theirs = weights_only(ours), weights_only(theirs)
+        notes = (
+            f"{name_b if seen_a else name_a} is a checkpoint: only layers with weights are compared, wiring cannot be seen in it",
+        )
+    try:
+        return diff_graphs(ours, theirs, name_a, name_b, notes)
+    except GraphError as error:
+        raise QueryError(f"{name_a}, {name_b}: {error}") from None
 
 
 def _network(target: str | Entry | nn.Module, opened: Atlas, inputs: Any) -> tuple[str, Graph, bool]:
@@ -247,7 +307,7 @@ def remove(*ids: str, path: str | Path | None = None) -> list[str]:
     return atlas(path).remove(ids)
 
 
-def measure(entry_id: str, *, batch: int = 1, threads: int = 0, runs: int = 30, path: str | Path | None = None) -> list[Evidence]:
+def measure(entry_id: str, *, batch: int = 1, threads: int = 1, runs: int = 30, path: str | Path | None = None) -> list[Evidence]:
     """Measure latency and peak memory of an architecture on this machine and keep them as evidence.
 
     Args:
@@ -266,6 +326,37 @@ def measure(entry_id: str, *, batch: int = 1, threads: int = 0, runs: int = 30, 
     for item in evidence:
         opened.add_evidence(entry_id, item)
     return evidence
+
+
+def calibrate(
+    *,
+    count: int = 30,
+    budget_s: float = 300.0,
+    threads: int = 1,
+    progress: Callable[[Visit], None] = lambda visit: None,
+    path: str | Path | None = None,
+) -> Report:
+    """Measure architectures of the installed libraries and calibrate predicted latencies to this machine.
+
+    Args:
+        count: Architectures to have measured; those measured before count.
+        budget_s: No measurement begins after this many seconds.
+        threads: Threads to measure and predict for.
+        progress: Called after every measurement.
+        path: The user's atlas, which keeps measurements and calibration.
+    """
+    import importlib.util
+
+    from netatlas.atlas import calibrate as calibrating
+    from netatlas.execution.base import EXECUTORS
+
+    there = [name for name in ("timm", "torchvision") if importlib.util.find_spec(name) is not None]
+    if not there:
+        raise MissingExtraError("measuring architectures", "zoo")
+    measurer = calibrating.measurer_on(EXECUTORS.build("loky", workers=1, timeout_s=120.0), threads)
+    return calibrating.run(
+        atlas(path), measurer, count=count, budget_s=budget_s, threads=threads, sources=there, progress=progress
+    )
 
 
 def trace(module: nn.Module, *args: Any, **kwargs: Any) -> Graph:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +25,7 @@ class FactType:
         aliases: Other spellings people use.
         better: Which direction is better, where that is beyond doubt; the Pareto filter uses it.
         entries: Which kinds of entry carry it.
+        predicts: Fact this one is a guess of; an entry has the guess only where it lacks the fact.
     """
 
     name: str
@@ -34,6 +35,7 @@ class FactType:
     aliases: tuple[str, ...] = ()
     better: Literal["lower", "higher"] | None = None
     entries: tuple[str, ...] = ("architecture", "model")
+    predicts: str = ""
 
 
 _TABLE = (
@@ -55,6 +57,9 @@ _TABLE = (
     FactType("module", "text", "", "Python module that defines it"),
     # structure
     FactType("ops", "set", "", "operators and named forms in its graph; has(op) asks for one", ("operators", "op")),
+    FactType(
+        "motifs", "set", "", "ids of the mined motifs in its graph; has_motif(name) asks for one, named or mined", ("motif",)
+    ),
     FactType("nodes", "count", "", "operators in the canonical graph", ("operators_count", "size_of_graph")),
     FactType("depth", "count", "", "layers with weights on the longest path from input to output", ("layers", "num_layers")),
     FactType(
@@ -107,7 +112,23 @@ _TABLE = (
         "lower",
     ),
     FactType(
-        "latency_ms", "number", "ms", "forward pass measured on this machine by netatlas measure, median", ("latency",), "lower"
+        "latency_ms",
+        "number",
+        "ms",
+        "forward pass measured on this machine by netatlas measure or calibrate, median; one thread, batch 1 unless asked otherwise",
+        ("latency",),
+        "lower",
+    ),
+    FactType(
+        "latency_predicted",
+        "number",
+        "ms",
+        "latency_ms guessed from structure: one thread of this machine after netatlas calibrate, before it an Intel i7-12700H with "
+        "torch.compile; where latency_ms is not measured, filters and sorting use it and tables mark it with ~",
+        ("predicted_latency",),
+        "lower",
+        ("architecture",),
+        "latency_ms",
     ),
     FactType("peak_rss", "count", "B", "peak resident memory of the process in netatlas measure", ("rss",), "lower"),
     FactType(
@@ -126,6 +147,16 @@ _TABLE = (
         ("throughput", "images_per_second", "gpu_speed"),
         "higher",
     ),
+    FactType(
+        "throughput_predicted",
+        "number",
+        "img/s",
+        "gpu_throughput guessed from structure",
+        ("predicted_throughput",),
+        "higher",
+        ("architecture",),
+        "gpu_throughput",
+    ),
     # quality
     FactType(
         "top1",
@@ -134,6 +165,16 @@ _TABLE = (
         "ImageNet-1k top-1 accuracy; for an architecture the best of its models at the traced input size",
         ("accuracy", "acc", "top_1", "acc1", "imagenet"),
         "higher",
+    ),
+    FactType(
+        "top1_predicted",
+        "number",
+        "%",
+        "top-1 guessed from structure: what the best published recipe without other data reaches; never used for top1",
+        ("predicted_top1", "predicted_accuracy"),
+        "higher",
+        ("architecture",),
+        "top1",
     ),
     FactType("top5", "number", "%", "ImageNet-1k top-5 accuracy of the same model", ("top_5", "acc5"), "higher"),
     FactType("top1_real", "number", "%", "top-1 on ImageNet-ReaL (reassessed labels)", ("real", "imagenet_real"), "higher"),
@@ -166,6 +207,13 @@ _TABLE = (
 
 FACTS: dict[str, FactType] = {fact.name: fact for fact in _TABLE}
 """All facts by name, in the order they are shown."""
+
+PREDICTED: dict[str, str] = {fact.predicts: fact.name for fact in _TABLE if fact.predicts}
+"""The fact that holds guesses of a fact, for facts that have one."""
+
+FILLED: dict[str, str] = {"latency_ms": PREDICTED["latency_ms"]}
+"""Facts whose guesses filters and sorting use where nothing was measured. Accuracy is not among them: a graph does not tell how it
+was trained."""
 
 _BY_ALIAS = {alias: fact.name for fact in _TABLE for alias in (fact.name, *fact.aliases)}
 
@@ -214,3 +262,11 @@ def format_value(name: str, value: Value | None) -> str:
     if fact.kind == "number":
         return f"{value:.4g} {fact.unit}".strip()
     return f"{value} {fact.unit}".strip()
+
+
+def format_fact(name: str, facts: Mapping[str, Value]) -> str | None:
+    """A fact as people write it; a guess that stands for a measured value has ``~`` before it; ``None`` where neither is known."""
+    if name in facts:
+        return format_value(name, facts[name])
+    guess = facts.get(FILLED.get(name, ""))
+    return None if guess is None else f"~{format_value(name, guess)}"

@@ -87,3 +87,34 @@ class Hit:
     score: float
     facts: Mapping[str, Value]
     why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A guess from structure where nothing was measured; it has a fact of its own and never takes a measured fact's place.
+
+    Attributes:
+        fact: Name in the facts table, such as ``"latency_predicted"``.
+        value: In the fact's unit.
+        low: Lower end of the interval that held nine of ten networks of unseen families.
+        high: Upper end.
+        error: How far predictions are typically off on unseen families, ``"±8 %"``.
+        machine: What it holds for; ``""`` where no machine matters.
+        method: What was trained on what.
+    """
+
+    fact: str
+    value: float
+    low: float
+    high: float
+    error: str
+    machine: str
+    method: str
+
+    def __str__(self) -> str:
+        return prediction_words(self.error, self.machine)
+
+
+def prediction_words(error: str, machine: str) -> str:
+    """How far to trust a prediction, in words: the error first, since tables cut the end."""
+    return f"predicted, {error}{f' on {machine}' if machine else ''} (typical error on unseen families)"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +26,25 @@ class Spec:
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """``name:param=value,param=value`` as people write it; values are Python literals, anything else is text.
+
+        Raises:
+            ConfigError: A parameter has no name or no value, or is given twice.
+        """
+        name, _, rest = text.partition(":")
+        params: dict[str, Any] = {}
+        for part in re.split(r",(?![^(\[]*[)\]])", rest) if rest else []:
+            key, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals or not key.isidentifier() or not value or key in params:
+                raise ConfigError(f"cannot read {part!r} in {text!r}: write NAME:param=value,param=value, each parameter once")
+            try:
+                params[key] = ast.literal_eval(value)
+            except (ValueError, SyntaxError):
+                params[key] = value
+        return cls(name.strip(), params)
 
 
 class Registry(Generic[T]):

@@ -1,4 +1,4 @@
-"""Vectors of an atlas: complete, current, and compared the quick way where there are many."""
+"""Vectors of an atlas: complete and current."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from netatlas.atlas import compared, encoded
+from netatlas.atlas import encoded
 from netatlas.atlas.atlas import Atlas
-from netatlas.atlas.compared import Compared
 from netatlas.atlas.store import Store
 from netatlas.atlas.vectors import DEFAULT, with_vectors
 from netatlas.encoders.base import ENCODERS
 from netatlas.graph.graph import MAX_RANK, Graph
-from netatlas.graph.ops import ATTRIBUTES, NUM_OPERATORS, OP_ID
+from netatlas.graph.ops import ATTRIBUTES, OP_ID
 from netatlas.records import Entry
 
 
@@ -79,23 +78,3 @@ def test_a_cache_that_cannot_be_written_costs_only_time(path, tmp_path):
     blocked.write_text("in the way")
     with Store.open(path, "r") as store:
         assert encoded.vectors(store, DEFAULT, blocked / "cache") == with_vectors(ENTRIES)[DEFAULT]
-
-
-def test_the_first_look_finds_what_comparing_all_finds(tmp_path, monkeypatch):
-    monkeypatch.setattr(compared, "SHORTLIST", 40)
-    rng = np.random.default_rng(0)
-    encoder = ENCODERS.build(DEFAULT)
-    roots = [rng.integers(0, NUM_OPERATORS, 30) for _ in range(12)]
-    vectors = {}
-    for i in range(180):
-        ops = roots[i % 12].copy()
-        ops[rng.integers(0, 30, i // 12)] = rng.integers(0, NUM_OPERATORS)
-        vectors[f"n{i:03}"] = encoder.encode(graph(ops.tolist()))
-    exact, quick = Compared(encoder, vectors, tmp_path), Compared(encoder, vectors, tmp_path, exact_up_to=50)
-    again = Compared(encoder, vectors, tmp_path, exact_up_to=50)
-    for query in list(vectors.values())[:12]:
-        all_of_them, found = exact.similarities(query), quick.similarities(query)
-        top = np.argsort(-all_of_them, kind="stable")[:10]
-        assert found[top] == pytest.approx(all_of_them[top])
-        assert (np.delete(found, top) <= all_of_them[top].min() + 1e-12).all()
-        assert found.tolist() == again.similarities(query).tolist()

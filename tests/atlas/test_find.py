@@ -215,7 +215,7 @@ def test_evidence_of_a_lower_layer_is_kept_above_it(atlas, tmp_path):
         tmp_path / "mine.atlas",
         tmp_path / "cache",
     )
-    hits = layered.find(where="latency_ms < 20")
+    hits = layered.find(where="known(latency_ms) and latency_ms < 20")
     assert ids(hits) == ["timm/resnet18"]
     assert hits[0].facts["latency_ms"] == 12.5
     assert "netatlas measure" in layered.entry("timm/resnet18").origins["latency_ms"]

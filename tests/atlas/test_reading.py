@@ -107,7 +107,7 @@ PHRASES = [
     ("CNN without normalization", "with conv · no attention · no normalisation", ""),
     ("convnet without normalisation layers", "with conv · no attention · no normalisation", ""),
     ("with RoPE and GQA", "with rope · with grouped query attention", ""),
-    ("with SwiGLU", "with gated linear unit", ""),
+    ("with SwiGLU", "with swiglu", ""),
     ("using a state space model", "with state space", ""),
     ("with linear attention", "with linear attention", ""),
     ("no attention dropout", "", "attention dropout"),

@@ -354,7 +354,7 @@ SOUP = "params macs family task has ( ) , < <= = : ~ and or not in + - * / 6M 10
         ("has attention", ["parentheses"]),
         ("has(attenton)", ["unknown operator 'attenton'", "'attention'"]),
         ("has()", ["position 5"]),
-        ("hos(conv)", ["unknown function 'hos'", "has, known"]),
+        ("hos(conv)", ["unknown function 'hos'", "has, has_motif, known"]),
         ("known(nope)", ["unknown fact 'nope'"]),
         ("family < 3", ["family holds words"]),
         ("family", ["not compared"]),

@@ -48,13 +48,13 @@ FROM = _phrases("from|in|by|of|from the|in the|inside|available in|provided by|i
 PRETRAINED = _phrases(
     "pretrained|pre trained|checkpoint|pretrained weights|pretrained model|finetuned|fine tuned|pretrained checkpoint"
 )
-PART_NOUNS = word_keys("activation|layer|block|connection|module|operator|operation|unit|function|mechanism|op|stage")
+PART_NOUNS = word_keys("motif|activation|layer|block|connection|module|operator|operation|unit|function|mechanism|op|stage")
 MODIFIED = word_keys(  # "no attention dropout" is not "no attention"
     "bias|dropout|pooling|mask|head|folding|statistics|map|weight|sharing|matrix|score|sink|distillation|parameter|kernel|"
     "size|fusion"
 )
 THING_NOUNS = word_keys("model|network|net|backbone|task|problem|system|purpose")
-DETERMINERS = word_keys("a|an|the|any|some|either|both")
+DETERMINERS = word_keys("a|an|the|any|some|either|both|motif|form")
 AND, OR = word_keys("and|plus"), word_keys("or|nor")
 LOW = word_keys("few|fewer|fewest|low|lower|lowest|little|small|smallest|minimal|least|smaller")
 HIGH = word_keys("high|higher|highest|many|large|largest|most|best|better|more")

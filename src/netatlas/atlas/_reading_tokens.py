@@ -13,7 +13,7 @@ from netatlas.errors import QueryError
 _NAME = re.compile(r"[a-z]{2,}?(?=v\d)|[a-z]\d+[a-z]*|[a-z]+|\d+[a-z]*")
 _ALNUM = re.compile(r"[a-z0-9]+")
 _TOKEN = re.compile(
-    r"""(?P<call>(?:\bnot\s+)?\b(?:has|known)\s*\([^()]{1,200}\))
+    r"""(?P<call>(?:\bnot\s+)?\b(?:has_motif|has|known)\s*\([^()]{1,200}\))
       | (?P<square>(?<![\w.])(?:1[x×])?(?:3[x×])?(?P<side>\d{2,4})(?:\s?[x×]\s?|\sby\s)(?P=side)(?:\s?[x×]\s?3)?(?![\w.])|(?<![\w.])(?P<root>\d{2,4})²)
       | (?P<number>(?<![\w.])(?P<digits>\d[\d_]*(?:,\d{3})*(?:\.\d+)?(?:[eE][+-]?\d+)?)
           (?P<unit>\s?%|(?:\s?im(?:g|age)s?/s(?:ec)?)|[A-Za-zµ]+)?(?!\w|\.\d))

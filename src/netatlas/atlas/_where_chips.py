@@ -8,6 +8,7 @@ from netatlas.atlas._where_nodes import (
     Expression,
     Fact,
     Has,
+    HasMotif,
     Known,
     Like,
     Not,
@@ -64,6 +65,10 @@ def _chip(item: Expression) -> str:
             return f"with {_spoken(name)}"
         case Not(Has(name)):
             return f"no {_spoken(name)}"
+        case HasMotif(name):
+            return f"with motif {name}"
+        case Not(HasMotif(name)):
+            return f"no motif {name}"
         case OneOf():
             return _one_of(item, "=")
         case Not(OneOf() as inner):

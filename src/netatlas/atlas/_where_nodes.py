@@ -82,7 +82,7 @@ class Fact(Term):
     name: str
 
     def values(self, columns: Columns) -> Numbers:
-        return columns.number(self.name)
+        return columns.filled(self.name)
 
     def facts(self) -> Iterator[str]:
         yield self.name
@@ -185,10 +185,10 @@ class OneOf(Expression):
     values: tuple[str | float, ...]
 
     def evaluate(self, columns: Columns) -> Truth:
-        known = columns.known(self.fact)
         if FACTS[self.fact].kind in ("count", "number"):
             numbers = [value for value in self.values if not isinstance(value, str)]
-            return Truth(np.isin(columns.number(self.fact), numbers), ~known)
+            held = columns.filled(self.fact)
+            return Truth(np.isin(held, numbers), np.isnan(held))
         wanted = {plain_word(str(value)) for value in self.values}
         return _words_truth(columns, self.fact, lambda word: plain_word(word) in wanted)
 
@@ -256,6 +256,22 @@ class Has(Expression):
 
     def __str__(self) -> str:
         return f"has({self.name})"
+
+
+@dataclass(frozen=True)
+class HasMotif(Expression):
+    """The graph holds the mined motif with this id; named ones are asked for by `Has`, as operators are."""
+
+    name: str
+
+    def evaluate(self, columns: Columns) -> Truth:
+        return Truth(columns.member("motifs", self.name), ~columns.known("motifs"))
+
+    def facts(self) -> Iterator[str]:
+        yield "motifs"
+
+    def __str__(self) -> str:
+        return f"has_motif({self.name})"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -14,6 +15,8 @@ _MORE = {
 }
 _HIDDEN = frozenset(("source", "layout", "arithmetic", "reduction", "random", "unknown", "lookup", "position"))
 """Families that say nothing about an architecture; their operators are still askable one by one."""
+
+_MINED = re.compile(r"m[0-9a-f]{5}")
 
 _ENGLISH = frozenset(("threshold", "clamp", "exp", "log", "scan", "cumulative"))
 
@@ -49,6 +52,30 @@ def spoken_operator_keys() -> Mapping[str, str]:
 def find_operator(word: str) -> str | None:
     """The operator, form or family that people call ``word``; ``None`` when there is none."""
     return operator_keys().get(word_key(word))
+
+
+def find_motif(word: str) -> str | None:
+    """Name of the named motif or operator, or id of the mined motif, that people call ``word``; ``None`` when there is none."""
+    name = find_operator(word)
+    if name is not None and (name in word_table()["forms"] or name in OP_ID):
+        return name
+    return word.lower() if is_mined(word) else None
+
+
+def is_mined(word: str) -> bool:
+    """Whether a word is the id of a mined motif."""
+    if not _MINED.fullmatch(word.lower()):
+        return False
+    from netatlas.graph.mined import mined
+
+    return word.lower() in mined()
+
+
+def motif_words() -> list[str]:
+    """Names of all motifs, by every name they have, for suggestions."""
+    from netatlas.graph.mined import mined
+
+    return sorted({*(alias.replace("_", " ") for alias, _ in aliases("forms")), *mined()})
 
 
 def operator_words() -> list[str]:

@@ -60,7 +60,7 @@ def pareto_front(columns: Columns, axes: tuple[Axis, ...], among: Mask | None = 
         axes: From `pareto_axes`.
         among: ``(m,)`` entries that take part; all when ``None``.
     """
-    costs = np.stack([-columns.number(axis.fact) if axis.higher else columns.number(axis.fact) for axis in axes], axis=1)
+    costs = np.stack([-columns.filled(axis.fact) if axis.higher else columns.filled(axis.fact) for axis in axes], axis=1)
     eligible = ~np.isnan(costs).any(axis=1)
     if among is not None:
         eligible &= among

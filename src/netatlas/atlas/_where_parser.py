@@ -15,6 +15,7 @@ from netatlas.atlas._where_nodes import (
     Expression,
     Fact,
     Has,
+    HasMotif,
     Known,
     Like,
     Negative,
@@ -24,7 +25,7 @@ from netatlas.atlas._where_nodes import (
     Or,
     Term,
 )
-from netatlas.atlas._where_operators import find_operator, operator_words
+from netatlas.atlas._where_operators import find_motif, find_operator, is_mined, motif_words, operator_words
 from netatlas.atlas._where_units import Quantity
 from netatlas.atlas.columns import Columns
 from netatlas.errors import QueryError, did_you_mean
@@ -37,6 +38,7 @@ MAX_PATTERN = 200
 
 _LEVELS = {"or": 1, "and": 2, **dict.fromkeys(COMPARISONS, 3), "in": 3, "not": 3, "~": 3, "+": 4, "-": 4, "*": 5, "/": 5}
 _NOT_LEVEL, _SIGN_LEVEL = 2, 6
+_FUNCTIONS = ("has", "has_motif", "known")
 _NOTHING = Columns.from_entries(())
 
 Unit = tuple[tuple[str, int], ...]
@@ -150,7 +152,7 @@ class _Parser:
             hint = did_you_mean(word[:60], fact_words())
             if word.lower() in ("nan", "inf", "infinity"):
                 hint = ": it is not a number to compare with; known(...) asks whether a fact is known"
-            elif word.lower() in ("has", "known"):
+            elif word.lower() in _FUNCTIONS:
                 hint = ": its argument goes in parentheses, as in has(attention) or known(top1)"
             elif _SCALED.fullmatch(word):
                 hint = f": it is a unit, write {'flops' if 'flop' in word.lower() else 'macs'} < 2 {word[:60]}"
@@ -161,14 +163,17 @@ class _Parser:
 
     def _call(self, word: str, at: int) -> Expression:
         scanner = self.scanner
-        if word.lower() not in ("has", "known"):
-            raise scanner.error(f"unknown function {word[:60]!r} (there are: has, known)", at)
+        if (called := word.lower()) not in _FUNCTIONS:
+            raise scanner.error(f"unknown function {word[:60]!r} (there are: {', '.join(_FUNCTIONS)})", at)
         scanner.take("(")
         found: list[Expression] = []
         while not found or scanner.take(","):
             start = scanner.at
             argument = scanner.argument()
-            found.append(self._has(argument, start) if word.lower() == "has" else Known(self._fact(argument, start).name))
+            if called == "known":
+                found.append(Known(self._fact(argument, start).name))
+            else:
+                found.append(self._has(argument, start) if called == "has" else self._has_motif(argument, start))
         scanner.need(")", f"after the arguments of {word}")
         return found[0] if len(found) == 1 else And(tuple(found))
 
@@ -176,6 +181,11 @@ class _Parser:
         if (name := find_operator(word)) is None:
             raise self.scanner.error(f"unknown operator {word[:60]!r}{did_you_mean(word[:60], operator_words())}", at)
         return Has(name)
+
+    def _has_motif(self, word: str, at: int) -> Has | HasMotif:
+        if (name := find_motif(word)) is None:
+            raise self.scanner.error(f"unknown motif {word[:60]!r}{did_you_mean(word[:60], motif_words())}", at)
+        return HasMotif(name) if is_mined(name) else Has(name)
 
     def _words(self, fact: FactType) -> Expression:
         """The condition on a text or set fact that begins after its name."""
@@ -211,6 +221,9 @@ class _Parser:
         if fact.name == "ops":  # has() knows the aliases and families
             asked = tuple(self._has(value, at) for value, at in values)
             return asked[0] if len(asked) == 1 else Or(asked)
+        if fact.name == "motifs":
+            wanted = tuple(self._has_motif(value, at) for value, at in values)
+            return wanted[0] if len(wanted) == 1 else Or(wanted)
         return OneOf(fact.name, tuple(dict.fromkeys(value for value, _ in values)))
 
     def _comparison(self, left: _Value) -> Expression:

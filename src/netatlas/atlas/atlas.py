@@ -12,15 +12,17 @@ from netatlas.atlas import places
 from netatlas.atlas.derived import Derived, Row, open_derived
 from netatlas.atlas.store import Store
 from netatlas.errors import StoreError, UnknownIdError, nearest
-from netatlas.facts import Value
+from netatlas.facts import FACTS, PREDICTED, Value
 from netatlas.graph.graph import Graph
+from netatlas.graph.work import STORED_AS as WORK
 from netatlas.records import Entry, Evidence
 
 if TYPE_CHECKING:
     from netatlas.atlas.card import Card
-    from netatlas.atlas.compared import Compared
     from netatlas.atlas.comparison import Comparison
     from netatlas.atlas.hits import Hits
+    from netatlas.atlas.neighbours import Neighbours
+    from netatlas.atlas.predictions import Predictions
     from netatlas.graph.pool import Pool
 
 
@@ -39,7 +41,7 @@ class Atlas:
         self._layers = tuple(layers)
         self.writable = writable
         self.cache = cache
-        self._compared: dict[str, Compared] = {}
+        self._neighbours: dict[str, Neighbours] = {}
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, starter: bool = True, cache: str | Path | None = None) -> Atlas:
@@ -67,6 +69,14 @@ class Atlas:
         """Indexes over all layers, from the cache or built now."""
         return open_derived([layer.stamp() for layer in self._layers], self.rows(), self.cache)
 
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What predicts facts where nothing was measured, calibrated to this machine where the user has done that."""
+        from netatlas.atlas.predictions import CALIBRATION, Predictions
+
+        told = next((text for layer in self._layers if (text := layer.meta(CALIBRATION))), None)
+        return Predictions(told)
+
     def __len__(self) -> int:
         return len(self.derived.columns)
 
@@ -79,12 +89,13 @@ class Atlas:
         """All entries of all layers without graphs, hidden ones left out, evidence of upper layers applied."""
         seen: set[str] = set()
         overlays = self._overlays()
+        guesses = self.predictions.facts(self.vectors(WORK))
         for layer in self._layers:
             for row in layer.rows():
                 if row[0] not in seen:
                     seen.add(row[0])
-                    extra = overlays.get(row[0])
-                    yield (*row[:4], {**row[4], **extra}) if extra else row
+                    facts = {**row[4], **overlays.get(row[0], {})}
+                    yield (*row[:4], {**facts, **still_unknown(guesses.get(row[0], {}), facts)})
 
     def _overlays(self) -> dict[str, dict[str, Value]]:
         """Newest measured values that upper layers hold for entries of lower ones."""
@@ -125,7 +136,7 @@ class Atlas:
         raise StoreError(f"{entry_id} has no graph")
 
     def facts(self, ids: Iterable[str]) -> dict[str, Mapping[str, Value]]:
-        """Facts of several entries at once, measured ones included."""
+        """Facts of several entries at once, measured and predicted ones included."""
         wanted = list(ids)
         found: dict[str, Mapping[str, Value]] = {}
         for layer in self._layers:
@@ -134,7 +145,14 @@ class Atlas:
         for entry_id, extra in self._overlays().items():
             if entry_id in found:
                 found[entry_id] = {**found[entry_id], **extra}
-        return found
+        return {i: {**known, **still_unknown(self._guesses(i), known)} for i, known in found.items()}
+
+    def _guesses(self, entry_id: str) -> dict[str, Value]:
+        """Predicted facts of an entry, from the columns: neither graph nor model is read."""
+        columns = self.derived.columns
+        row = columns.row.get(entry_id)
+        values = {} if row is None else {name: float(columns.number(name)[row]) for name in PREDICTED.values()}
+        return {name: value for name, value in values.items() if value == value}
 
     def titles(self, ids: Iterable[str]) -> dict[str, str]:
         """Titles of several entries at once."""
@@ -157,18 +175,17 @@ class Atlas:
             found.update(encoded.vectors(layer, encoder, self.cache) if encoder in STORED else layer.vectors(encoder))
         return found
 
-    def compared(self, encoder: str) -> Compared:
-        """The vectors of one encoder side by side; read once as long as the atlas is open."""
-        from netatlas.atlas.compared import Compared
-        from netatlas.encoders.base import ENCODERS
-
-        if encoder not in self._compared:
-            self._compared[encoder] = Compared(ENCODERS.build(encoder), self.vectors(encoder), self.cache)
-        return self._compared[encoder]
-
     def with_graphs(self) -> list[str]:
         """Ids of the entries that have a graph of their own, sorted."""
         return sorted({i for layer in self._layers for i in layer.with_graphs()})
+
+    def neighbours(self, encoder: str) -> Neighbours:
+        """The approximate index of one encoder's vectors, opened once; see `netatlas.atlas.neighbours`."""
+        from netatlas.atlas.neighbours import open_neighbours
+
+        if encoder not in self._neighbours:
+            self._neighbours[encoder] = open_neighbours(self, encoder, [layer.stamp() for layer in self._layers])
+        return self._neighbours[encoder]
 
     def pools(self) -> list[Pool]:
         """The graphs of every layer side by side, uppermost first; see `netatlas.atlas.pools.open_pools`."""
@@ -243,6 +260,11 @@ class Atlas:
         """Close all layers."""
         for layer in self._layers:
             layer.close()
+
+
+def still_unknown(guesses: Mapping[str, Value], facts: Mapping[str, Value]) -> dict[str, Value]:
+    """The guesses of facts that are not known."""
+    return {name: value for name, value in guesses.items() if FACTS[name].predicts not in facts}
 
 
 def _suggestion(entry_id: str, ids: Sequence[str]) -> str:

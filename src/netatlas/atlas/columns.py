@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from netatlas.errors import QueryError, StoreError, did_you_mean
-from netatlas.facts import FACTS, Kind, Value
+from netatlas.facts import FACTS, FILLED, Kind, Value
 
 Numbers = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -129,6 +129,15 @@ class Columns:
             has = name in self._arrays.names
             self._numbers[name] = self._arrays.number(name) if has else np.full(len(self), np.nan)
         return self._numbers[name]
+
+    def filled(self, name: str) -> Numbers:
+        """`number`, with guesses where nothing was measured, for the facts of `netatlas.facts.FILLED`; NaN where neither is known.
+
+        Raises:
+            QueryError: There is no such fact, or it holds words.
+        """
+        values = self.number(name)
+        return np.where(np.isnan(values), self.number(FILLED[name]), values) if name in FILLED else values
 
     def text(self, name: str) -> tuple[Codes, list[str]]:
         """``(m,)`` positions in the list of words that comes with them, -1 where unknown.

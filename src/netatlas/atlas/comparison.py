@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COMPARED = (
     "family", "year", "task", "input", "params", "macs", "activations", "peak_memory", "depth", "nodes", "heads", "dim", "top1", "top5",
-    "cpu_ms", "gpu_throughput", "latency_ms", "license",
+    "top1_predicted", "cpu_ms", "gpu_throughput", "throughput_predicted", "latency_ms", "latency_predicted", "license",
 )  # fmt: skip
 """Facts that are compared, in this order; those no entry has are left out."""
 
@@ -145,8 +145,14 @@ def compare(atlas: Atlas, ids: Sequence[str]) -> Comparison:
         raise QueryError(f"compare needs at least two ids, got {len(ids)}")
     if twice := next((i for n, i in enumerate(ids) if i in ids[:n]), None):
         raise QueryError(f"compare: {twice} is named twice")
-    entries = tuple(atlas.entry(i) for i in ids)
+    entries = tuple(_with_guesses(atlas, atlas.entry(i)) for i in ids)
     return Comparison(entries, tuple(_counts(atlas, entry) for entry in entries), _difference(atlas, entries))
+
+
+def _with_guesses(atlas: Atlas, entry: Entry) -> Entry:
+    """The entry with facts that can only be predicted, each under its own name."""
+    guesses = {name: value for name, value in atlas.facts([entry.id])[entry.id].items() if FACTS[name].predicts}
+    return replace(entry, facts={**entry.facts, **guesses})
 
 
 def _difference(atlas: Atlas, entries: Sequence[Entry]) -> Diff | None:

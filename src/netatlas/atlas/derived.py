@@ -24,7 +24,7 @@ from netatlas.atlas.reading import Vocabulary, name_tokens, run_together
 from netatlas.errors import NetatlasError
 from netatlas.facts import Value
 
-FORMAT = 4
+FORMAT = 5
 """Raised when anything below is derived differently, so that old caches are not read."""
 
 SHORTEST_NAME = 5
@@ -96,7 +96,7 @@ def open_derived(stamps: Sequence[str], rows: Iterable[Row], cache: Path) -> Der
         rows: All entries, read only when the indexes have to be built.
         cache: Folder for derived files.
     """
-    key = hashlib.sha256(json.dumps([FORMAT, __version__, _glossary_stamp(), *stamps]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([FORMAT, __version__, _package_stamp(), *stamps]).encode()).hexdigest()[:16]
     folder = cache / f"index-{key}"
     try:
         return _open(folder)
@@ -140,9 +140,16 @@ def _write(rows: list[Row], folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _glossary_stamp() -> str:
-    """Digest of the glossary's text, which is cheaper than parsing it."""
-    return hashlib.sha256(resources.files("netatlas.data").joinpath("families.toml").read_bytes()).hexdigest()
+_INGREDIENTS = ("families.toml", "predict_latency.npz", "predict_throughput.npz", "predict_top1.npz")
+"""Data of the package that indexes are made from beside the stores."""
+
+
+def _package_stamp() -> str:
+    """Digest of the package's data, which is cheaper than reading it."""
+    digest = hashlib.sha256()
+    for name in _INGREDIENTS:
+        digest.update(resources.files("netatlas.data").joinpath(name).read_bytes())
+    return digest.hexdigest()
 
 
 def _aliases(families: glossary.Glossary) -> dict[str, str]:

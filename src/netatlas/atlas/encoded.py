@@ -35,7 +35,7 @@ def vectors(layer: Store, encoder: str, cache: Path) -> dict[str, bytes]:
     return {i: stored[i] for i in ids}
 
 
-def _made(layer: Store, missing: Sequence[str], maker: Encoder, path: Path) -> Mapping[str, bytes]:
+def _made(layer: Store, missing: Sequence[str], maker: Encoder, path: Path) -> dict[str, bytes]:
     """Vectors of graphs that have none, from the file of an earlier time where they are there."""
     stamp = layer.stamp()
     found = {i: v for i, v in _kept(path, stamp).items() if maker.is_current(v)}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from netatlas.atlas import structure
 from netatlas.atlas.reading import run_together
 from netatlas.atlas.why import Made, made_of
+from netatlas.encoders.base import ENCODERS
 from netatlas.errors import QueryError
 from netatlas.records import Entry
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.atlas import Atlas
     from netatlas.graph.graph import Graph
 
+Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
 
 UNLIKE = 0.5
@@ -125,20 +127,35 @@ def several(given: Any) -> list[Any]:
     return list(given) if isinstance(given, (list, tuple)) else [] if given is None else [given]
 
 
-def examples(atlas: Atlas, like: Sequence[str | Entry], unlike: Sequence[str | Entry]) -> Example | None:
-    """All examples as one."""
+def examples(atlas: Atlas, like: Sequence[str | Entry], unlike: Sequence[str | Entry], mask: Mask, k: int) -> Example | None:
+    """All examples as one.
+
+    Args:
+        atlas: What is searched.
+        like: Ids or entries to be like.
+        unlike: Ids or entries not to be like.
+        mask: Rows that may be found; of a large atlas only some of them are compared.
+        k: How many are wanted.
+    """
+    from netatlas.atlas.vectors import worth_comparing
+
     if not (like or unlike):
         return None
-    liked, unliked = [_example(atlas, item) for item in like], [_example(atlas, item) for item in unlike]
+    among, note = worth_comparing(atlas, [_entry(atlas, item) for item in like], mask, k)
+    liked, unliked = [_example(atlas, item, among) for item in like], [_example(atlas, item, among) for item in unlike]
     scores = combined([e.scores for e in liked], [e.scores for e in unliked], len(atlas))
     ops = frozenset.intersection(*(e.ops for e in liked)) if liked else frozenset()
     said = f"alike, unlike {', '.join(e.name for e in unliked)} counted" if unliked else "alike"
-    notes = tuple(note for e in (*liked, *unliked) for note in e.notes)
+    notes = (*((note,) if note else ()), *(note for e in (*liked, *unliked) for note in e.notes))
     return Example(" and ".join(e.name for e in liked), scores, ops, said, liked[0].made if len(liked) == 1 else None, notes)
 
 
-def _example(atlas: Atlas, like: str | Entry) -> Example:
-    entry = atlas.entry(like) if isinstance(like, str) else like
+def _entry(atlas: Atlas, like: str | Entry) -> Entry:
+    return atlas.entry(like) if isinstance(like, str) else like
+
+
+def _example(atlas: Atlas, like: str | Entry, among: Mask | None) -> Example:
+    entry = _entry(atlas, like)
     owner = str(entry.facts.get("architecture", entry.id))
     columns = atlas.derived.columns
     graph = entry.graph or (atlas.graph(entry.id) if isinstance(like, str) else None)
@@ -147,7 +164,7 @@ def _example(atlas: Atlas, like: str | Entry) -> Example:
     if structure.is_shapes_only(entry) and graph is not None:
         alike = structure.layer_likeness(atlas, graph)
     else:
-        alike, notes, made = _alike(atlas, entry, graph, owner if isinstance(like, str) else None)
+        alike, notes, made = _alike(atlas, entry, graph, among, is_stored=isinstance(like, str))
     scores = np.full(len(columns), -1.0)
     for entry_id, score in alike.items():
         scores[columns.row[entry_id]] = score
@@ -158,19 +175,19 @@ def _example(atlas: Atlas, like: str | Entry) -> Example:
 
 
 def _alike(
-    atlas: Atlas, entry: Entry, graph: Graph | None, stored: str | None
+    atlas: Atlas, entry: Entry, graph: Graph | None, among: Mask | None, *, is_stored: bool
 ) -> tuple[dict[str, float], tuple[str, ...], Made | None]:
     """Likeness by id, what it leaves out, and what the example is made of.
 
     Raises:
         QueryError: The example has no graph, or no operator of it is known.
     """
-    from netatlas.atlas.vectors import DEFAULT, encode, likeness
+    from netatlas.atlas.vectors import DEFAULT, likeness, vector_of
 
     if graph is None:
         raise QueryError(f"{entry.id} has no graph, so nothing can be like it")
-    vector = atlas.vectors(DEFAULT).get(stored) if stored is not None else None
-    alike = likeness(atlas, vector if vector is not None else encode(graph)[DEFAULT], entry.facts)
+    vector = vector_of(atlas, entry) if is_stored else None
+    alike = likeness(atlas, vector if vector is not None else ENCODERS.build(DEFAULT).encode(graph), entry.facts, among=among)
     return alike, _unknown(entry.id, graph), made_of(graph)
 
 

@@ -20,7 +20,7 @@ from netatlas.atlas.reading import Reading, name_tokens, read, run_together
 from netatlas.atlas.scores import of_family, score
 from netatlas.atlas.why import MOST_EXPLAINED, why_alike
 from netatlas.errors import QueryError
-from netatlas.facts import FACTS, find_fact, format_value
+from netatlas.facts import FACTS, FILLED, Value, find_fact, format_fact
 from netatlas.records import KINDS, Entry, Hit
 
 if TYPE_CHECKING:
@@ -76,23 +76,31 @@ def find(
     named = examples_in(readable, atlas)
     reading = read(named.text, derived.vocabulary, lookup=_namer(derived), year=time.gmtime().tm_year)
     demand = _demand(derived.columns, reading, where, kind, unknown)
-    example = examples(atlas, [*several(like), *named.like], [*several(unlike), *named.unlike])
+    names = _mentioned(demand.constraint, sort, pareto)
+    guessed = tuple(_guess_notes(atlas, names, demand.mask))
     built = structure.structural(atlas, several(pattern), contains, exact_widths) if pattern or contains else None
     mask = demand.mask & built.mask if built is not None else demand.mask
+    example = examples(atlas, [*several(like), *named.like], [*several(unlike), *named.unlike], mask, k)
     scores, reasons, found = score(derived, named.text, reading, mask, example, k)
     mask = mask & found
     if pareto:
         mask = _pareto(derived.columns, mask, pareto)
     rows = np.flatnonzero(mask)
     chosen = _order(derived.columns, rows, scores, sort)[:k]
-    names = _mentioned(demand.constraint, sort, pareto)
     return Hits(
         query=text,
         where=str(demand.constraint) if demand.constraint is not None else "",
         chips=tuple(dict.fromkeys([*demand.chips, *named.chips, *(built.chips if built else ()), *demand.kind_chips])),
         hits=_hits(atlas, chosen, scores, reasons, names, example, built),
         total=len(rows),
-        notes=(*notes, *reading.notes, *demand.notes, *(example.notes if example else ()), *(built.notes if built else ())),
+        notes=(
+            *notes,
+            *reading.notes,
+            *demand.notes,
+            *guessed,
+            *(example.notes if example else ()),
+            *(built.notes if built else ()),
+        ),
         columns=tuple(dict.fromkeys([*SHOWN, *names])),
     )
 
@@ -174,7 +182,10 @@ def _closest(derived: Derived, name: str) -> int | None:
     return min(rows, key=lambda row: (len(derived.columns.ids[row]), derived.columns.ids[row]), default=None)
 
 
-_MEASURABLE = {"latency_ms": "measure with 'netatlas measure', or use cpu_ms", "peak_rss": "measure with 'netatlas measure'"}
+_MEASURABLE = {
+    "latency_ms": "measure with 'netatlas measure' or predict with 'netatlas calibrate'",
+    "peak_rss": "measure with 'netatlas measure'",
+}
 
 
 def _unknown_notes(columns: Columns, constraint: language.Expression | None, mask: Mask) -> Iterator[str]:
@@ -182,9 +193,20 @@ def _unknown_notes(columns: Columns, constraint: language.Expression | None, mas
     total = int(np.count_nonzero(mask))
     for name in sorted(set(constraint.facts())) if constraint is not None and total else ():
         if name in FACTS and FACTS[name].kind in ("count", "number"):
-            known = int(np.count_nonzero(~np.isnan(columns.number(name)[mask])))
+            known = int(np.count_nonzero(~np.isnan(columns.filled(name)[mask])))
             if 2 * known < total:
                 yield f"{name} is known for {known:,} of {total:,}: {_MEASURABLE.get(name, 'the others are left out')}"
+
+
+def _guess_notes(atlas: Atlas, names: Sequence[str], mask: Mask) -> Iterator[str]:
+    """Remarks on facts of which guesses were used."""
+    columns = atlas.derived.columns
+    for name in names:
+        if name in FILLED:
+            guesses = np.isnan(columns.number(name)) & ~np.isnan(columns.filled(name)) & mask
+            if count := int(np.count_nonzero(guesses)):
+                total = int(np.count_nonzero(mask))
+                yield f"{name} marked ~ is {atlas.predictions.words(FILLED[name])}: {count:,} of {total:,}"
 
 
 def _pareto(columns: Columns, mask: Mask, facts: str) -> Mask:
@@ -198,7 +220,7 @@ def _order(columns: Columns, rows: npt.NDArray[np.int64], scores: Scores, sort: 
     if sort:
         fact, descending = language.sort_key(sort)
         if FACTS[fact].kind in ("count", "number"):
-            values = columns.number(fact)[rows]
+            values = columns.filled(fact)[rows]
             keys = [(np.isnan(v), -v if descending else v) for v in values.tolist()]
         else:
             codes, words = columns.text(fact)
@@ -216,7 +238,7 @@ def _mentioned(constraint: language.Expression | None, sort: str | None, pareto:
     names = sorted(constraint.facts()) if constraint is not None else []
     names += [language.sort_key(sort)[0]] if sort else []
     names += [axis.fact for axis in language.pareto_axes(pareto)] if pareto else []
-    hidden = ("kind", "ops", "source")
+    hidden = ("kind", "ops", "motifs", "source")
     return tuple(dict.fromkeys(n for n in names if n not in hidden and find_fact(n) is not None))
 
 
@@ -234,11 +256,7 @@ def _hits(
     hits = []
     for row, entry_id in zip(rows, ids, strict=True):
         known = facts[entry_id]
-        why = [
-            f"{name} {format_value(name, known[name])}" if name in known else f"{name} unknown"
-            for name in names
-            if name not in SHOWN or name not in known
-        ]
+        why = [_told(name, known) for name in names if name not in SHOWN or name not in known]
         if row in reasons:
             why.insert(0, reasons[row])
         if example is not None:
@@ -259,6 +277,13 @@ def _hits(
             )
         )
     return tuple(replace(h, kind=_kind_of(atlas, h.id)) for h in hits)
+
+
+def _told(name: str, known: Mapping[str, Value]) -> str:
+    """A fact in words; of a guess it is said that it is one."""
+    return (
+        f"{name} {format_fact(name, known) or 'unknown'}{' predicted' if name not in known and FILLED.get(name) in known else ''}"
+    )
 
 
 def _kind_of(atlas: Atlas, entry_id: str) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 
 from netatlas.atlas.card import plain_facts
 from netatlas.atlas.tables import html_table, table
-from netatlas.facts import FACTS, format_value
+from netatlas.facts import FACTS, format_fact
 from netatlas.records import Hit
 
 SHOWN = ("params", "macs", "top1", "family", "year")
 """Facts of the table, after which come those a query mentions."""
 
-ALWAYS = ("params", "macs", "family", "year", "task", "top1", "latency_ms")
+ALWAYS = ("params", "macs", "family", "year", "task", "top1", "latency_ms", "latency_predicted")
 """Facts that JSON has even when they are unknown (``null``)."""
 
 
@@ -116,4 +116,4 @@ class Hits(Sequence[Hit]):
 
 
 def _short(name: str, hit: Hit) -> str:
-    return format_value(name, hit.facts[name]) if name in hit.facts else "-"
+    return format_fact(name, hit.facts) or "-"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netatlas.atlas.atlas import Atlas
     from netatlas.atlas.columns import Columns
 
-_NOT_DRAWN = frozenset({"kind", "ops", "input", "paper", "architecture", "tag", "unknown_ops", "version"})
+_NOT_DRAWN = frozenset({"kind", "ops", "motifs", "input", "paper", "architecture", "tag", "unknown_ops", "version"})
 _CARD = ("family", "year", "task", "params", "macs", "depth", "top1", "cpu_ms", "latency_ms")
 _FEWEST = 0.02
 """A fact that fewer than this share of the architectures have is not offered as a colour, unless it is asked for."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from netatlas import __version__
+from netatlas.atlas._folders import keep_folder
 from netatlas.atlas.store import Store
 from netatlas.graph.graph import Graph
 from netatlas.graph.ops import OPERATORS
@@ -36,8 +34,7 @@ def _open(layer: Store, cache: Path) -> Pool:
     except (OSError, ValueError):
         pass  # missing or torn: built anew below
     pool = Pool.of(_graphs(layer))
-    with contextlib.suppress(OSError):  # a read-only cache: every process builds its own
-        _write(pool, folder, f"graphs-{place}-*")
+    keep_folder(pool.save, folder, f"graphs-{place}-*")
     return pool
 
 
@@ -45,16 +42,3 @@ def _graphs(layer: Store) -> Iterator[tuple[str, Graph]]:
     for entry_id in layer.ids("architecture"):
         if (graph := layer.graph(entry_id)) is not None:
             yield entry_id, graph
-
-
-def _write(pool: Pool, folder: Path, older: str) -> None:
-    """Into a folder of its own, which is renamed into place; older pools of the same layer are removed."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=folder.parent))
-    try:
-        pool.save(draft)
-        for old in folder.parent.glob(older):
-            shutil.rmtree(old, ignore_errors=True)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -41,9 +41,9 @@ from netatlas.atlas._reading_phrases import (
 )
 from netatlas.atlas._reading_tokens import Token, name_tokens, run_together, tokenize
 from netatlas.atlas._reading_vocabulary import Vocabulary
-from netatlas.atlas._where_operators import find_operator
+from netatlas.atlas._where_operators import find_motif, find_operator, is_mined
 from netatlas.atlas._where_words import word_keys
-from netatlas.atlas.where import Expression, Has, Not, OneOf, Or, all_of, chips, parse
+from netatlas.atlas.where import Expression, Has, HasMotif, Not, OneOf, Or, all_of, chips, parse
 from netatlas.errors import QueryError
 from netatlas.facts import FACTS
 
@@ -273,10 +273,10 @@ class _Reader:
         word = self._text[value.start : self._tokens[stop - 1].end]
         if name == "task" and (task := self._phrase(self._vocabulary.tasks, end + 1))[0]:
             word, stop = task[0].split(",")[0], task[1]
-        operator = find_operator(word) if name == "ops" else None
-        if name == "ops" and operator is None:
+        asked = find_operator(word) if name == "ops" else find_motif(word) if name == "motifs" else None
+        if name in ("ops", "motifs") and asked is None:
             return at
-        condition: Expression = Has(operator) if operator else OneOf(name, (word,))
+        condition: Expression = OneOf(name, (word,)) if asked is None else HasMotif(asked) if is_mined(asked) else Has(asked)
         self._conditions.append(Not(condition) if sign.text == "!=" else condition)
         return stop
 
@@ -368,6 +368,8 @@ class _Reader:
         return len(self._tokens)
 
     def _operator(self, at: int) -> tuple[Expression | None, int]:
+        if at < len(self._tokens) and is_mined(self._tokens[at].text):
+            return HasMotif(self._tokens[at].text.lower()), at + 1
         name, end = self._phrase(self._vocabulary.operators, at)
         if not name:
             return None, at

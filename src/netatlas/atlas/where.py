@@ -17,6 +17,7 @@ from netatlas.atlas._where_nodes import (
     Expression,
     Fact,
     Has,
+    HasMotif,
     Known,
     Like,
     Negative,
@@ -33,7 +34,7 @@ from netatlas.atlas._where_parser import MAX_DEPTH, parse
 from netatlas.atlas._where_units import Quantity, read_quantity
 
 __all__ = [
-    "MAX_DEPTH", "MAX_LENGTH", "And", "Arithmetic", "Axis", "Compare", "Expression", "Fact", "Has", "Known", "Like", "Negative",
+    "MAX_DEPTH", "MAX_LENGTH", "And", "Arithmetic", "Axis", "Compare", "Expression", "Fact", "Has", "HasMotif", "Known", "Like", "Negative",
     "Not", "Number", "OneOf", "Or", "Quantity", "Term", "Truth", "all_of", "amount", "chips", "find_operator", "operator_names",
     "operator_words", "pareto_axes", "pareto_front", "parse", "read_quantity", "sort_key",
 ]  # fmt: skip

@@ -52,7 +52,8 @@ def command(obj: dict[str, Any], a: str, b: str, stat: bool, svg: str | None, as
     elif stat:
         say(found.stat())
     else:
-        say(found.text(color=_in_color(color), width=width()))
+        is_coloured = _in_color(color)
+        say(found.text(color=is_coloured, width=width()), color=is_coloured)
     if svg and not as_json:
         say(f"Drawing written to {svg}")
     return 0 if found.is_same else 1

@@ -15,7 +15,7 @@ import click
 from netatlas import __version__
 from netatlas.errors import NetatlasError, did_you_mean
 
-NOT_VERBS = frozenset({"main", "options", "output"})
+NOT_VERBS = frozenset({"main", "options", "output", "progress"})
 
 
 class Verbs(click.Group):

@@ -12,7 +12,13 @@ from netatlas.cli.output import say, say_json
 @click.command()
 @click.argument("ids", nargs=-1, required=True)
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Inputs at once.")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="Threads, by default all processors this process may use.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Threads; 0 for all processors this process may use.",
+)
 @click.option("--runs", type=click.IntRange(min=3), default=30, show_default=True, help="Timed forward passes after the warm-up.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_obj

@@ -21,12 +21,12 @@ def width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
-def say(text: str) -> None:
-    """Print to stdout, in ASCII where its encoding knows no more."""
+def say(text: str, *, color: bool | None = None) -> None:
+    """Print to stdout, in ASCII where its encoding knows no more; in a pipe colours are kept where ``color`` is true."""
     if (sys.stdout.encoding or "").lower().replace("-", "") not in ("utf8", "utf16"):
         for sign, plain in UNICODE.items():
             text = text.replace(sign, plain)
-    click.echo(text)
+    click.echo(text, color=color)
 
 
 def say_json(value: Any) -> None:

@@ -19,6 +19,12 @@ VOCABULARIES, WEIGHTINGS = ("operators", "coarse"), ("log", "binary")
 
 _FEATURE = np.dtype([("label", "<u4"), ("count", "<u2")])
 
+DIM = 256
+"""Dimensions of `WLHistogram.dense`, to which labels are hashed with signs (Weinberger et al., ICML 2009, arXiv:0902.2206)."""
+
+_PLACES = 2
+"""Dimensions a label is written to; with one, two frequent labels that meet would spoil a vector."""
+
 
 @ENCODERS.register("wl")
 class WLHistogram(Encoder):
@@ -64,28 +70,42 @@ class WLHistogram(Encoder):
 
     def similarities(self, query: bytes, vectors: Sequence[bytes]) -> npt.NDArray[np.float64]:
         asked = np.frombuffer(query, dtype=_FEATURE)
-        sizes = np.array([len(v) // _FEATURE.itemsize for v in vectors], dtype=np.int64)
         if not len(vectors):
             return np.zeros(0)
+        owner = _owners(vectors)
         every = np.frombuffer(b"".join(vectors), dtype=_FEATURE)
         weights, ours = self._weights(every["count"]), self._weights(asked["count"])
         place = np.searchsorted(asked["label"], every["label"]).clip(max=max(len(asked) - 1, 0))
         known = asked["label"][place] == every["label"] if len(asked) else np.zeros(len(every), dtype=bool)
         products = np.where(known, weights * ours[place] if len(asked) else 0.0, 0.0)
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        dots, norms = (_segment_sums(x, starts) for x in (products, weights**2))
+        dots, norms = (np.bincount(owner, weights=x, minlength=len(vectors)) for x in (products, weights**2))
         scale = np.sqrt(norms * float((ours**2).sum()))
         alike = np.divide(dots, scale, out=np.zeros(len(vectors)), where=scale > 0).clip(0.0, 1.0)
-        return np.where((sizes == 0) & (len(asked) == 0), 1.0, alike)  # two graphs of nothing coarse are the same
+        return np.where((norms == 0) & (len(asked) == 0), 1.0, alike)  # two graphs of nothing coarse are the same
+
+    def dense(self, vectors: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        every = np.frombuffer(b"".join(vectors), dtype=_FEATURE)
+        owner, weights = _owners(vectors), self._weights(every["count"])
+        found = np.zeros(len(vectors) * DIM)
+        labels = every["label"].astype(np.uint64)
+        for place in range(_PLACES):
+            code = (labels + np.uint64(place << 32)) * np.uint64(0x9E3779B97F4A7C15)  # the product's high bits are mixed best
+            sign = np.where(code >> np.uint64(63), 1.0, -1.0)
+            cell = owner * DIM + ((code >> np.uint64(40)) % np.uint64(DIM)).astype(np.int64)
+            found += np.bincount(cell, weights=sign * weights, minlength=len(found))
+        made = found.reshape(len(vectors), DIM)
+        return np.asarray(made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
     def _weights(self, counts: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
         return np.ones(len(counts)) if self.weighting == "binary" else np.log1p(counts.astype(np.float64))
 
 
-def _segment_sums(values: npt.NDArray[np.float64], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Sum of ``values[starts[i]:starts[i + 1]]`` for every i, empty segments included."""
-    running = np.concatenate([[0.0], np.cumsum(values)])
-    return np.asarray(running[starts[1:]] - running[starts[:-1]])
+def _owners(vectors: Sequence[bytes]) -> npt.NDArray[np.int64]:
+    """Which vector every feature belongs to.
+
+    Sums over them run within a vector, so that a similarity does not depend on what else is compared: equal vectors tie exactly.
+    """
+    return np.repeat(np.arange(len(vectors)), [len(v) // _FEATURE.itemsize for v in vectors])
 
 
 def _view(graph: Graph) -> tuple[list[int], Sequence[Sequence[int]], Sequence[Sequence[int]]]:

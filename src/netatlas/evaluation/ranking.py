@@ -89,8 +89,11 @@ def paired_bootstrap(
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     n = len(difference)
     chance = np.full(n, 1 / n) if weights is None else np.asarray(weights, dtype=np.float64) / np.sum(weights)
-    means = np.concatenate([
-        difference[rng.choice(n, size=(min(1000, samples - start), n), p=chance)].mean(axis=1) for start in range(0, samples, 1000)
-    ])  # fmt: skip
+    even = bool(np.allclose(chance, 1 / n, rtol=1e-6))  # then whole numbers are drawn, which is ten times as fast
+    means = np.empty(samples)
+    for start in range(0, samples, 1000):
+        size = (min(1000, samples - start), n)
+        drawn = rng.integers(n, size=size) if even else rng.choice(n, size=size, p=chance)
+        means[start : start + size[0]] = difference[drawn].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(difference @ chance), float(low), float(high)

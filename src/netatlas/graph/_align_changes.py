@@ -10,8 +10,8 @@ from netatlas.graph._align_repair import Matching
 from netatlas.graph._drawing_labels import Words, shape_text
 from netatlas.graph.ops import COMMUTATIVE, FLAGS
 
-_FLAG_WORDS = {"biased": "attention bias", "grouped_query": "grouped queries", "windowed": "windows", "standardised": "weight "
-               "standardisation", "shared": "shared weights"}  # fmt: skip
+_FLAG_WORDS = {"causal": "causal mask", "biased": "attention bias", "grouped_query": "grouped queries", "windowed": "windows",
+               "standardised": "weight standardisation", "shared": "shared weights"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Change:
 
     Attributes:
         what: ``"operator"``, ``"kernel"``, ``"stride"``, ``"dilation"``, ``"groups"``, ``"heads"``, ``"axis"``, a flag, ``"width"``,
-            ``"shape"``, ``"bias"``, ``"params"`` or ``"inputs"``.
+            ``"shape"``, ``"layout"`` (the axes of a shape in another order, or another number of axes of one),
+            ``"bias"``, ``"params"`` or ``"inputs"``.
         before: Its value in the first graph, in words.
         after: Its value in the second.
         inherited: Whether it follows from a difference before it: the norm after a wider convolution is wider too.
@@ -100,11 +101,15 @@ class _Differ:
             return []
         wide_a, wide_b = x.width(i), y.width(j)
         if not self.has_width[i]:
-            return [Change("shape", shape_text(x.shapes[i]), shape_text(y.shapes[j]), inherited=fed or has_own)]
+            turned = axes(x.shapes[i]) == axes(y.shapes[j])  # how it is stored, not what it is
+            told = shape_text(x.shapes[i]), shape_text(y.shapes[j])
+            return [Change("layout", *told, inherited=True) if turned else Change("shape", *told, inherited=fed or has_own)]
         found = []
         if wide_a != wide_b:
             follows = fed and self.depthwise[0][i] and self.depthwise[1][j]
             found.append(Change("width", str(wide_a), str(wide_b), inherited=follows))
+        if wide_a == wide_b and axes(x.shapes[i]) == axes(y.shapes[j]):
+            return [Change("layout", shape_text(x.shapes[i]), shape_text(y.shapes[j]), inherited=True)]
         if math.prod(x.shapes[i]) * wide_b != math.prod(y.shapes[j]) * wide_a or wide_a == wide_b:
             follows = fed or has_own or bool(found)
             found.append(Change("shape", shape_text(x.shapes[i]), shape_text(y.shapes[j]), inherited=follows))
@@ -119,18 +124,20 @@ class _Differ:
             wide = abs(before - after) == x.width(i) and x.width(i) == y.width(j)
             if wide and before and after and not fed:
                 return [Change("bias", *(("no", "yes") if after > before else ("yes", "no")))]
-        return [Change("params", f"{before:,}", f"{after:,}", inherited=fed or x.shapes[i] != y.shapes[j])]
+        return [Change("params", f"{before:,}", f"{after:,}", inherited=fed or axes(x.shapes[i]) != axes(y.shapes[j]))]
 
     # ------------------------------------------------------------ what it reads
 
     def _is_fed_otherwise(self, i: int, j: int) -> bool:
-        """Whether anything it reads has no partner there, or one of another shape."""
+        """Whether anything it reads has no partner there, or one of another size."""
         a, b = self.a.inputs[i], self.b.inputs[j]
         x, y = self.words
         to_b, to_a = self.matching.to_b, self.matching.to_a
         if len(a) != len(b):
             return True
-        return any(to_b[p] < 0 or x.shapes[p] != y.shapes[to_b[p]] or to_b[p] not in b for p in a) or any(to_a[q] < 0 for q in b)
+        return any(to_b[p] < 0 or axes(x.shapes[p]) != axes(y.shapes[to_b[p]]) or to_b[p] not in b for p in a) or any(
+            to_a[q] < 0 for q in b
+        )
 
     def _of_wiring(self, i: int, j: int) -> list[Change]:
         """Other producers, where no operator that came or went explains them."""
@@ -151,6 +158,11 @@ class _Differ:
         before = _named(self.words[0], [to_a[q] for q in lost.elements()])
         after = _named(self.words[1], list(new.elements()))
         return [Change("inputs", before or "none", after or "none")]
+
+
+def axes(shape: tuple[int, ...]) -> list[int]:
+    """A shape without regard to order and to axes of one: channels first or last, pooled to a pixel or to a vector."""
+    return sorted(n for n in shape if n != 1)
 
 
 def _axes(values: list[int]) -> str:

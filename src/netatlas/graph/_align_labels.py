@@ -23,7 +23,7 @@ _UNLIKE_MEMBERS = frozenset({"source", "lookup", "arithmetic", "layout", "unknow
 """Families whose members do different things and never stand in for one another, but for those of `_ALONE`."""
 
 SAME_OP, SAME_CLASS, OWN, SIZE, STAGE, CONTEXT, PATH, PART = 4, 2, 3, 2, 4, 1, 1, 3
-"""What agreement in each respect adds to the likeness of two nodes. Measured on planted edits (tests/graph/test_align_edits.py)."""
+"""What agreement in each respect adds to the likeness of two nodes. Measured on planted edits (tests/graph/test_align.py)."""
 
 UNLIKE = -60
 """Likeness of nodes that are never matched, whatever the others do."""
@@ -125,7 +125,7 @@ def _positions(graph: Graph, rank: Ints, is_conv: npt.NDArray[np.bool_], width: 
     channels[first] = shape[first, -3]
     channels[is_conv] = width[is_conv]
     sized: Ints = np.where(shape == 0, 1, shape).prod(axis=1)
-    found = np.where(rank >= 3, sized // np.maximum(channels, 1), 1)
+    found = np.where(rank >= 2, sized // np.maximum(channels, 1), 1)
     return np.asarray(np.maximum(found, 1), dtype=np.int64)
 
 
@@ -137,6 +137,7 @@ class Labels:
         b: The second.
         own: Number of operator and attributes, widths left out, of every node of either.
         full: Number of ``own``, output shape and parameters.
+        owner: Number of the part every node is in, counted in each graph; ``None`` until that is known.
         part: Number of the part every node belongs to, equal for parts that belong together; ``None`` until that is known.
     """
 
@@ -156,6 +157,7 @@ class Labels:
             for n, side in enumerate((self.a, self.b))
         )
         self.part: tuple[Ints, Ints] | None = None
+        self.owner: tuple[Ints, Ints] | None = None
         self._factored: tuple[npt.NDArray[np.int16], Ints, Ints] | None = None
 
     def _contexts(self, exact: bool) -> list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]]:
@@ -182,8 +184,8 @@ class Labels:
             self._factored = _pairwise(u, v), of_a.reshape(-1), of_b.reshape(-1)
         return self._factored
 
-    def likeness(self, i: int, columns: slice) -> npt.NDArray[np.int32]:
-        """Likeness of node ``i`` of the first graph to consecutive nodes of the second ``(n,)``."""
+    def likeness(self, i: int, columns: slice | Ints) -> npt.NDArray[np.int32]:
+        """Likeness of node ``i`` of the first graph to some nodes of the second, a slice or their numbers ``(n,)``."""
         table, of_a, of_b = self._table()
         score = table[of_a[i]][of_b[columns]].astype(np.int32)
         factor = 1 + int(self.a.is_layer[i])

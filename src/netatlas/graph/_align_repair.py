@@ -1,10 +1,12 @@
-"""What a sequence alignment leaves to be put right: gaps moved to where modules begin, and branches that were listed in another order."""
+"""What a sequence alignment leaves to be put right: gaps moved to where modules begin, branches listed in another order."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from netatlas.graph._align_labels import Labels, Side
+from netatlas.graph._diff_units import belonging
 
 MOST_SHIFTS = 1024
 """Places a gap is tried at in each direction."""
@@ -30,6 +32,21 @@ class Matching:
             self.to_b[i], self.to_a[j] = j, i
         self._full = [x.tolist() for x in labels.full]
         self._own = [x.tolist() for x in labels.own]
+
+    def keep_to_parts(self) -> None:
+        """Take apart nodes that are not alike, layers of other widths included, where hardly anything else joins their parts.
+
+        The first convolution of one block has not become the one of another block that has its own counterpart.
+        """
+        if self.labels.owner is None:
+            return
+        ours, theirs = (x.tolist() for x in self.labels.owner)
+        layers = self.labels.a.is_layer.tolist()
+        together = belonging([(ours[i], theirs[j]) for i, j in enumerate(self.to_b) if j >= 0], Counter(ours), Counter(theirs))
+        for i, j in enumerate(self.to_b):
+            key = self._full if layers[i] else self._own
+            if j >= 0 and (ours[i], theirs[j]) not in together and key[0][i] != key[1][j]:
+                self.to_b[i] = self.to_a[j] = -1
 
     # ------------------------------------------------------------ gaps
 
@@ -111,24 +128,6 @@ class Matching:
                     if (j := self._by_neighbours(i, key[0], key[1])) >= 0:
                         self.to_b[i], self.to_a[j] = j, i
                         changed = True
-
-    def fill_unwired(self) -> None:
-        """Match what is left over of graphs without wiring: equal operators of one module, then equal operators in order.
-
-        The layers of a checkpoint stand in the order of their names; where they stand says nothing.
-        """
-        free: dict[object, list[int]] = {}
-        for with_path in (True, False):
-            free.clear()
-            for j, i in enumerate(self.to_a):
-                if i < 0:
-                    key = (self._full[1][j], self.labels.b.paths[j] if with_path else "")
-                    free.setdefault(key, []).append(j)
-            for i, j in enumerate(self.to_b):
-                key = (self._full[0][i], self.labels.a.paths[i] if with_path else "")
-                if j < 0 and free.get(key):
-                    partner = free[key].pop(0)
-                    self.to_b[i], self.to_a[partner] = partner, i
 
     def _by_neighbours(self, i: int, ours: list[int], theirs: list[int]) -> int:
         """The free node of the second graph with the most matched neighbours in common with ``i``; -1 for none."""

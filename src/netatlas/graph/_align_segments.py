@@ -44,6 +44,7 @@ def parts_alike(labels: Labels) -> tuple[Ints, Ints] | None:
         bags.append([_bags(side, owner, len(own), key) for key in keys])
     alike = sum(np.rint(10 * x @ y.T) for x, y in zip(*bags, strict=True)) - 8
     names = [np.array([hash(unit.label) for unit in own]) for own in found]
+    labels.owner = owners[0], owners[1]
     likeness = (alike + _PATH * (names[0][:, None] == names[1][None, :])).astype(np.int32)
     partner = dict(best_path(len(found[0]), len(found[1]), lambda i: likeness[i], gap=2))
     number = np.array([partner.get(k, -1 - k) for k in range(len(found[0]))], dtype=np.int64)

@@ -16,21 +16,27 @@ from netatlas.graph._drawing_svg import clean, number, ranges, rect, xml
 from netatlas.graph._drawing_units import DETAIL, HIGH, Panel, detail_width, panel, tag_width, tooltip
 from netatlas.graph._drawing_units import Unit as Box
 from netatlas.graph.blocks import Block
-from netatlas.graph.explain import stages
+from netatlas.graph.explain import staged
 
 if TYPE_CHECKING:
     from netatlas.graph.diff import Diff
 
-INK = {"same": "#6b7785", "changed": "#e69f00", "only_a": "#d55e00", "only_b": "#009e73"}
-"""Okabe and Ito's colours, told apart without red and green; what is common stays grey."""
+INK = {"same": "#5b8db8", "changed": "#e69f00", "only_a": "#d55e00", "only_b": "#009e73"}
+"""Okabe and Ito's colours, told apart without red and green; what is common is the quiet one."""
 
-_MARGIN, _COLUMN, _GUTTER, _PAD, _HEAD, _BETWEEN = 24.0, 540.0, 44.0, 14.0, 28.0, 20.0
+_MARGIN, _GUTTER, _PAD, _HEAD, _BETWEEN = 24.0, 44.0, 14.0, 28.0, 20.0
+_NARROW, _WIDE = 540.0, 760.0
+"""Least and largest width of a column: as wide as the widest part needs that is not wrapped then."""
+
 _MOST_ROWS = 40
 _OPEN_ROWS = 16
 """Rows up to which parts that are alike show their operators too."""
 
-_SMALLEST = 0.66
+_SMALLEST = 0.72
 """Scale below which the operators of a part are wrapped into lines instead of shrunk further."""
+
+_LEGIBLE = 7
+"""Letters that a cut name needs to say something."""
 
 _MOST_BOXES = 48
 _CHIP_GAP, _LINE_GAP = 8.0, 8.0
@@ -49,6 +55,7 @@ class _Card:
         scale: How much the boxes are shrunk.
         height: Pixels of the boxes, shrunk.
         words: One line said instead of boxes.
+        more: Operators that have no box, for want of room.
     """
 
     units: tuple[Unit, ...]
@@ -59,6 +66,7 @@ class _Card:
     scale: float = 1.0
     height: float = 0.0
     words: str = ""
+    more: int = 0
 
 
 def draw_diff(diff: Diff) -> str:
@@ -74,6 +82,8 @@ class _Sheet:
         self.diff = diff
         self.words = diff.alignment.words
         self.out: list[str] = []
+        self.column = _NARROW
+        self._plans: dict[tuple[int, tuple[int, ...]], tuple[Panel, Layout]] = {}
         found = diff.alignment
         self.status = (
             {**dict.fromkeys(found.only_a, "only_a"), **dict.fromkeys(found.changed, "changed")},
@@ -83,7 +93,9 @@ class _Sheet:
     # ------------------------------------------------------------ the page
 
     def svg(self) -> str:
-        width = 2 * _COLUMN + _GUTTER
+        self.rows = self._shown()
+        self.column = self._column()
+        width = 2 * self.column + _GUTTER
         y = self._heading()
         y = self._legend(y)
         y = self._rows(y)
@@ -97,7 +109,7 @@ class _Sheet:
         )
 
     def _x(self, side: int) -> float:
-        return side * (_COLUMN + _GUTTER)
+        return side * (self.column + _GUTTER)
 
     def _heading(self) -> float:
         y = _MARGIN + 16
@@ -106,7 +118,7 @@ class _Sheet:
             total = graph.total_params if graph.total_params is not None else int(graph.params.sum())
             macs = int(graph.macs.sum())
             costs = f"{params_text(total)} params · {f'{macs_text(macs)} · ' if macs else ''}{len(graph):,} operators"
-            self._text(self._x(side), y, fit(name, 18, _COLUMN, bold=True), "title")
+            self._text(self._x(side), y, fit(name, 18, self.column, bold=True), "title")
             self._text(self._x(side), y + 19, costs, "subtitle")
         return y + 38
 
@@ -123,7 +135,7 @@ class _Sheet:
         self.out.append('<g class="legend">')
         for status, text in told:
             w = text_width(text, 11) + 40
-            if x and x + w > 2 * _COLUMN + _GUTTER:
+            if x and x + w > 2 * self.column + _GUTTER:
                 x, y = 0.0, y + 18
             self.out.append(f'<g class="unit {status}">{rect("box", x, y, 18, 12, 3)}</g>')
             self._text(x + 24, y + 10, text, "key")
@@ -131,20 +143,19 @@ class _Sheet:
         self.out.append("</g>")
         for note in (*self.diff.notes, *found.notes):
             y += 18
-            self._text(0, y + 10, fit(note, 10, 2 * _COLUMN + _GUTTER), "note")
+            self._text(0, y + 10, fit(note, 10, 2 * self.column + _GUTTER), "note")
         return y + 30
 
     # ------------------------------------------------------------ rows
 
     def _rows(self, y: float) -> float:
-        shown = self._shown()
-        is_open = len(shown) <= _OPEN_ROWS
+        is_open = self._is_open
         below: list[float | None] = [None, None]  # where the last card of each column ends
         titles = self._stage_titles()
         stage: int | None = None
-        for row in shown:
+        for row in self.rows:
             if isinstance(row, str):
-                self._text(_COLUMN + _GUTTER / 2, y + 4, row, "note middle")
+                self._text(self.column + _GUTTER / 2, y + 4, row, "note middle")
                 y += 22
                 continue
             if row.stage != stage:
@@ -185,32 +196,38 @@ class _Sheet:
         if len(found) > _MOST_ROWS:
             half = _MOST_ROWS // 2
             found = [*found[:half], f"… {len(found) - 2 * half:,} more rows", *found[-half:]]
-        self.rows = found
         return found
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether parts that are alike show their operators too."""
+        return len(self.rows) <= _OPEN_ROWS
+
+    def _column(self) -> float:
+        """Width of the two columns: what the widest part needs to be legible, within bounds; wider parts are wrapped anyway."""
+        needs = [_NARROW]
+        for row in self.rows:
+            if isinstance(row, str) or (row.status == SAME and not self._is_open):
+                continue
+            for side in (0, 1):
+                nodes = _copy(row, side)
+                if nodes and len(nodes) <= 4 * _MOST_BOXES:
+                    boxes, plan = self._plan(side, nodes)
+                    if len(boxes.units) <= _MOST_BOXES:
+                        needs.append((plan.width + 16) * _SMALLEST + 2 * _PAD)
+        return max(need for need in needs if need <= _WIDE)
 
     def _stage_titles(self) -> dict[int, str]:
         """What is said above the first shown row of each stage, by the row's identity."""
-        runs: list[list[Row]] = []
-        for row in self.diff.rows:
-            if runs and runs[-1][0].stage == row.stage:
-                runs[-1].append(row)
-            else:
-                runs.append([row])
-        number_of, count = [], 0
-        for run in runs:
-            made = stages(run, self.words)
-            if made and any(made[0].blocks):
-                count += 1
-                number_of.append((run, made[0].text().replace("stage 1", f"stage {count}", 1)))
-            else:
-                number_of.append((run, ""))
         firsts: dict[int, str] = {}
         shown = [row for row in self.rows if isinstance(row, Row)]
-        for run, title in number_of:
+        for run, stage in staged(self.diff.rows, self.words):
+            if stage is None or not any(stage.blocks):
+                continue
             heads = {(row.nodes_a[:1], row.nodes_b[:1]) for row in run}
             for row in shown:
                 if (row.nodes_a[:1], row.nodes_b[:1]) in heads:
-                    firsts[id(row)] = title
+                    firsts[id(row)] = stage.text()
                     break
         return firsts
 
@@ -222,17 +239,17 @@ class _Sheet:
             f'<text class="stage" x="{number(left)}" y="{number(y + 8)}"><tspan class="strong">{xml(name)}</tspan>'
             f'<tspan dx="8">{xml(rest)}</tspan></text>'
         )
-        self.out.append(f'<path class="rule" d="M{number(left + wide)} {number(y + 4)}H{number(2 * _COLUMN + _GUTTER)}"/>')
+        self.out.append(f'<path class="rule" d="M{number(left + wide)} {number(y + 4)}H{number(2 * self.column + _GUTTER)}"/>')
         return y + 24
 
     def _gap(self, side: int, y: float, height: float) -> None:
         """The place where the other network has something."""
         x = self._x(side)
-        self.out.append(rect("hole", x + 0.5, y, _COLUMN - 1, height, 8))
-        self._text(x + _COLUMN / 2, y + height / 2 + 4, "nothing here", "note middle")
+        self.out.append(rect("hole", x + 0.5, y, self.column - 1, height, 8))
+        self._text(x + self.column / 2, y + height / 2 + 4, "nothing here", "note middle")
 
     def _link(self, y: float, status: str) -> None:
-        x = _COLUMN
+        x = self.column
         sign = "=" if status == SAME else "≠"
         kind = "same" if status == SAME else "changed"
         self.out.append(f'<g class="tie {kind}"><path d="M{number(x + 3)} {number(y)}H{number(x + 12)}"/>')
@@ -251,20 +268,26 @@ class _Sheet:
         units = (row.a, row.b)[side]
         if not units:
             return None
-        count = max(len(units) // row.times, 1)
-        nodes = tuple(sorted(i for u in units[:count] for i in u.nodes))
+        nodes = _copy(row, side)
         words = self.words[side]
-        room = _COLUMN - 2 * _PAD
+        room = self.column - 2 * _PAD
         if (row.status == SAME and not is_open) or len(nodes) > 4 * _MOST_BOXES:
             made = describe(words, nodes) or words.word(nodes[0])
             return _Card(units, nodes, words=fit(made, 11, room), height=18)
-        boxes = self._panel(words, nodes)
-        plan = layout(boxes)
+        boxes, plan = self._plan(side, nodes)
         scale = min(1.0, room / (plan.width + 16))
         if scale >= _SMALLEST and len(boxes.units) <= _MOST_BOXES:
             return _Card(units, nodes, boxes.units, plan.places, plan, scale, plan.height * scale)
         places, height = _wrapped(boxes.units[:_MOST_BOXES], room)
-        return _Card(units, nodes, boxes.units[:_MOST_BOXES], places, None, 1.0, height)
+        more = sum(len(box.nodes) for box in boxes.units[_MOST_BOXES:])
+        return _Card(units, nodes, boxes.units[:_MOST_BOXES], places, None, 1.0, height + (18 if more else 0), more=more)
+
+    def _plan(self, side: int, nodes: tuple[int, ...]) -> tuple[Panel, Layout]:
+        """Boxes of some nodes and where they go; made once for the width of the columns and for the drawing."""
+        if (side, nodes) not in self._plans:
+            boxes = self._panel(self.words[side], nodes)
+            self._plans[side, nodes] = boxes, layout(boxes)
+        return self._plans[side, nodes]
 
     @staticmethod
     def _panel(words: Words, nodes: tuple[int, ...]) -> Panel:
@@ -282,8 +305,8 @@ class _Sheet:
         every = tuple(sorted(i for u in card.units for i in u.nodes))
         self.out.append(f'<g class="part {whole}" data-node="{ranges(every)}">')
         if times > 1:
-            self.out += [rect("card", x + d, y + d, _COLUMN - 6, height, 8) for d in (6, 3)]
-        self.out.append(rect("card", x, y, _COLUMN - (6 if times > 1 else 0), height, 8))
+            self.out += [rect("card", x + d, y + d, self.column - 6, height, 8) for d in (6, 3)]
+        self.out.append(rect("card", x, y, self.column - (6 if times > 1 else 0), height, 8))
         self._head(words, card, every, times, x, y)
         y += (height - self._height(card)) / 2
         if card.words:
@@ -297,7 +320,7 @@ class _Sheet:
         shape = shape_text(words.shapes[card.nodes[-1]], "×")
         params = sum(words.params[i] for i in every)
         costs = " · ".join(t for t in (f"{params_text(params)} params" if params else "", shape) if t)
-        room = _COLUMN - 3 * _PAD - text_width(costs, 10)
+        room = self.column - 3 * _PAD - text_width(costs, 10)
         badge = f"× {times}" if times > 1 else ""
         wide = text_width(badge, 11, bold=True) + 12 if badge else 0.0
         label = fit(joined_labels([u.label for u in card.units]), 12.5, room - wide - 8, bold=True)
@@ -308,9 +331,10 @@ class _Sheet:
             self._text(left + wide / 2, base - 0.5, badge, "times middle")
             left += wide + 8
         cls = card.units[0].cls
-        if cls and left < x + _PAD + room:
-            self._text(left, base, fit(cls, 11, x + _PAD + room - left), "cls")
-        self._text(x + _COLUMN - _PAD - (6 if times > 1 else 0), base, costs, "cost end")
+        told = fit(cls, 11, x + _PAD + room - left) if left < x + _PAD + room else ""
+        if told == cls or len(told) > _LEGIBLE:
+            self._text(left, base, told, "cls")
+        self._text(x + self.column - _PAD - (6 if times > 1 else 0), base, costs, "cost end")
 
     def _boxes(self, side: int, card: _Card, x: float, y: float) -> None:
         shrunk = f" scale({card.scale:.3f})" if card.scale < 1 else ""
@@ -323,6 +347,8 @@ class _Sheet:
             self.out += [f'<circle class="dot" cx="{number(a)}" cy="{number(b)}" r="1.8"/>' for a, b in card.wires.dots]
         for box, place in zip(card.boxes, card.places, strict=True):
             self._box(side, box, place)
+        if card.more:
+            self._text(0, card.height - 4, f"… {card.more:,} more operators", "note")
         self.out.append("</g>")
 
     def _box(self, side: int, box: Box, at: Place) -> None:
@@ -364,6 +390,13 @@ class _Sheet:
     def _text(self, x: float, y: float, text: str, cls: str) -> None:
         if text:
             self.out.append(f'<text class="{cls}" x="{number(x)}" y="{number(y)}">{xml(text)}</text>')
+
+
+def _copy(row: Row, side: int) -> tuple[int, ...]:
+    """Nodes of the first copy of a row in one of the networks."""
+    units = (row.a, row.b)[side]
+    count = max(len(units) // row.times, 1)
+    return tuple(sorted(i for u in units[:count] for i in u.nodes))
 
 
 def _alike(parts: int) -> str:

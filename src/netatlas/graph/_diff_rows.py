@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from netatlas.graph._align_changes import Change
-from netatlas.graph._diff_units import Unit, joined_labels, units
-from netatlas.graph._drawing_labels import CONVOLUTIONS, SPATIAL, Words, params_text, shape_text
+from netatlas.graph._diff_units import Unit, belonging, joined_labels, units
+from netatlas.graph._drawing_labels import SPATIAL, Words, params_text, shape_text
 from netatlas.graph.align import Alignment
 
 SAME, CHANGED, ONLY_A, ONLY_B = "same", "changed", "only a", "only b"
 
-_SHARE, _LARGE_SHARE = 0.25, 0.67
-"""Two parts belong to one row when this share of the smaller is matched with the other; more, when either has a better partner."""
+_KEPT, _FEW_EDITS = 0.5, 6
+"""A part keeps less than this share of its layers, other widths counted half, and has more edits than this: it was replaced."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Line:
         text: The operator in words, with what was changed where its words do not show it.
         shape: Output shape.
         is_change: Whether it is one of the two lines of a changed operator.
+        kind: ``text`` without widths: what rows of different stages are compared by.
+        width: Output width of a layer that chooses it, 0 of anything else.
+        is_layer: Whether it is what blocks are told apart by: a convolution, linear layer, attention, recurrence or embedding.
     """
 
     sign: str
@@ -35,6 +39,9 @@ class Line:
     text: str
     shape: str
     is_change: bool = False
+    kind: str = ""
+    width: int = 0
+    is_layer: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,9 @@ class Row:
         b: Parts of the second.
         lines: The operators of the first copy.
         times: Copies.
+        nodes_a: Nodes of the parts of the first network, ascending.
+        nodes_b: Those of the second.
+        made_of: The words of both.
         stage: How many halvings of resolution (in positions) lie before its output.
     """
 
@@ -58,6 +68,7 @@ class Row:
     times: int = 1
     nodes_a: tuple[int, ...] = ()
     nodes_b: tuple[int, ...] = ()
+    made_of: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def label(self) -> str:
@@ -65,14 +76,38 @@ class Row:
         return joined_labels([unit.label for unit in (self.b or self.a)])
 
     @property
+    def label_a(self) -> str:
+        """The parts' names in the first network, ``""`` where it has none."""
+        return joined_labels([unit.label for unit in self.a]) if self.a else ""
+
+    @property
     def cls(self) -> str:
-        """Class of the modules, ``""`` where it is not known."""
-        return next((unit.cls for unit in (*self.b, *self.a) if unit.cls), "")
+        """Class of the modules `label` names, ``""`` where it is not known."""
+        return _cls(self.b or self.a)
+
+    @property
+    def cls_a(self) -> str:
+        """Class of the modules in the first network, ``""`` where it is not known."""
+        return _cls(self.a)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether so little is left of the first network's part that the two are better told one after the other."""
+        if self.status != CHANGED or len(self.edits) <= _FEW_EDITS:
+            return False
+        ours, theirs = ([line for line in self.lines if line.is_layer and line.sign in f" {sign}"] for sign in "-+")
+        wider = sum(x.is_change and y.is_change and x.kind == y.kind for x, y in pairwise(self.lines) if x.is_layer)
+        kept = sum(line.sign == " " for line in ours) + wider / 2
+        return kept < _KEPT * min(len(ours), len(theirs)) or not ours or not theirs
 
     @property
     def edits(self) -> tuple[Line, ...]:
         """The lines that are not in both."""
         return tuple(line for line in self.lines if line.sign != " ")
+
+
+def _cls(parts: Sequence[Unit]) -> str:
+    return next((unit.cls for unit in parts if unit.cls), "")
 
 
 def rows(found: Alignment) -> list[Row]:
@@ -103,10 +138,17 @@ def joined(found: Sequence[Row]) -> list[Row]:
 
 def _signature(row: Row) -> tuple[object, ...]:
     """What neighbours share that are shown once: for changed rows the edits, for others class and operators."""
+    if row.is_replaced:
+        return (row.status, row.stage, row.cls, row.cls_a, row.made_of)
     if row.status == CHANGED:
-        return (row.status, row.stage, tuple((e.sign, e.name, e.text) for e in row.edits))
+        return (row.status, row.stage, tuple((e.sign, e.name, placeless(e.text)) for e in row.edits))
     kinds = Counter(line.text for line in row.lines)
     return (row.status, row.stage, row.cls, _stem(row), frozenset(kinds.items()))
+
+
+def placeless(text: str) -> str:
+    """``"LN of blocks.3.norm1"`` as ``"LN"``."""
+    return re.sub(r" of \S+?(?=,| and |$)", "", text)
 
 
 def _stem(row: Row) -> str:
@@ -135,7 +177,8 @@ class _Rows:
 
     def _groups(self) -> list[tuple[list[int], list[int]]]:
         """Parts connected by a large enough share of matched operators."""
-        shared = Counter((self.of[0][i], self.of[1][j]) for i, j in self.found.pairs)
+        sizes = [{n: len(unit.nodes) for n, unit in enumerate(side)} for side in self.units]
+        together = belonging(((self.of[0][i], self.of[1][j]) for i, j in self.found.pairs), sizes[0], sizes[1])
         parent = list(range(len(self.units[0]) + len(self.units[1])))
 
         def root(x: int) -> int:
@@ -144,13 +187,8 @@ class _Rows:
                 x = parent[x]
             return x
 
-        best = (Counter[int](), Counter[int]())
-        for (ua, ub), n in shared.items():
-            best[0][ua], best[1][ub] = max(best[0][ua], n), max(best[1][ub], n)
-        for (ua, ub), n in shared.items():
-            smaller = min(len(self.units[0][ua].nodes), len(self.units[1][ub].nodes))
-            if n >= (_SHARE if n == best[0][ua] == best[1][ub] else _LARGE_SHARE) * smaller:
-                parent[root(len(self.units[0]) + ub)] = root(ua)
+        for ua, ub in sorted(together):
+            parent[root(len(self.units[0]) + ub)] = root(ua)
         groups: dict[int, tuple[list[int], list[int]]] = {}
         for x in range(len(parent)):
             side = int(x >= len(self.units[0]))
@@ -160,13 +198,17 @@ class _Rows:
     def _ordered(self, groups: list[tuple[list[int], list[int]]]) -> list[tuple[list[int], list[int]]]:
         """Groups in the order of the second network; those of the first alone go after what they follow there."""
         place = {a: max(bs) for members, bs in groups if bs for a in members}
+        before = -1
+        follows = []  # for every part of the first network, the part of the second that what lies before it goes to
+        for x in range(len(self.units[0])):
+            before = place.get(x, before)
+            follows.append(before)
         keyed = []
         for n, (members, bs) in enumerate(groups):
             if bs:
                 keyed.append(((min(bs), 1, 0), n))
             else:
-                before = next((place[x] for x in range(members[0], -1, -1) if x in place), -1)
-                keyed.append(((before, 2, members[0]), n))
+                keyed.append(((follows[members[0]], 2, members[0]), n))
         return [groups[n] for _, n in sorted(keyed)]
 
     # ------------------------------------------------------------ what a row says
@@ -177,14 +219,15 @@ class _Rows:
         nodes_b = tuple(sorted(j for u in b for j in u.nodes))
         lines = tuple(self._lines(a, b, nodes_a, nodes_b))
         stage = self.stages[1][self.leaving[1][theirs[-1]]] if theirs else self.stages[0][self.leaving[0][ours[-1]]]
-        signs = {line.sign for line in lines}
+        signs, (w, v) = {line.sign for line in lines}, self.words
         if not b and signs == {"-"}:
             status = ONLY_A
         elif not a and signs == {"+"}:
             status = ONLY_B
         else:
             status = SAME if signs <= {" "} else CHANGED
-        return Row(status, a, b, lines, stage, 1, nodes_a, nodes_b)
+        made_of = tuple(w.word(i) for i in nodes_a), tuple(v.word(j) for j in nodes_b)
+        return Row(status, a, b, lines, stage, 1, nodes_a, nodes_b, made_of)
 
     def _lines(self, a: Sequence[Unit], b: Sequence[Unit], nodes_a: Sequence[int], nodes_b: Sequence[int]) -> list[Line]:
         to_a, to_b = self.found.to_a, self.found.to_b
@@ -208,7 +251,7 @@ class _Rows:
         lines += [self._line("-", 0, i, base[0]) for i in lone[at:]]
         if not b:  # its partners stand in rows of their own
             lines += [self._line(" ", 0, i, base[0]) for i in nodes_a if i in to_b]
-        return lines
+        return _grouped(lines)
 
     def _line(self, sign: str, side: int, node: int, base: str, changed: Sequence[Change] = ()) -> Line:
         words = self.words[side]
@@ -217,8 +260,24 @@ class _Rows:
         told = [_detail(words, node, change, side) for change in changed]
         what = words.word(node) if words.shapes[node] else f"{words.kind(node)}, {params_text(words.params[node])} params"
         text = ", ".join(dict.fromkeys([what, *(t for t in told if t)]))
-        return Line(sign, name, text, shape_text(words.shapes[node]), bool(changed))
+        kind = ", ".join(dict.fromkeys([words.kind(node), *(t for t in told if t)]))
+        width = words.width(node) if words.has_width(node) else 0
+        return Line(sign, name, text, shape_text(words.shapes[node]), bool(changed), kind, width, words.families[node] in LAYERS)
 
+
+def _grouped(lines: Sequence[Line]) -> list[Line]:
+    """Runs of changes with what went before what came, but for runs of changed operators, which stay side by side."""
+    found: list[Line] = []
+    for is_edit, run in groupby(lines, key=lambda line: line.sign != " "):
+        members = list(run)
+        if is_edit and not all(line.is_change for line in members):
+            members.sort(key=lambda line: line.sign == "+")
+        found += members
+    return found
+
+
+LAYERS = frozenset({"convolution", "linear", "attention", "recurrence", "lookup"})
+"""Families of operators that blocks are told apart by."""
 
 _YES_NO = frozenset({"yes", "no"})
 
@@ -230,7 +289,7 @@ def _detail(words: Words, node: int, change: Change, side: int) -> str:
     shown = {"operator"}
     if name in SPATIAL:
         shown |= {"kernel", "stride", "dilation", "groups"}
-    if name in CONVOLUTIONS or name in ("linear", "embedding", "bilinear"):
+    if words.has_width(node):
         shown |= {"width"}
     if name == "attention":
         shown |= {"heads"}
@@ -260,6 +319,7 @@ def _base(parts: Sequence[Unit]) -> str:
 
 
 def _short(path: str) -> str:
-    """The end of a path that says something: ``features.35`` says no more than where it stands."""
-    last = path.rpartition(".")[2]
-    return "" if last.isdigit() else last
+    """The end of a path that says something: ``downsample.1``, not ``layer1.0.downsample.1``; ``""`` for a mere number."""
+    names = path.split(".")
+    start = next((n for n in range(len(names) - 1, -1, -1) if not names[n].isdigit()), 0)
+    return "" if all(name.isdigit() for name in names) or len(names) - start > 2 else ".".join(names[start:])

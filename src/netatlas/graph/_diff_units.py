@@ -14,6 +14,9 @@ from netatlas.graph.graph import Graph
 LARGEST = 64
 """A part of more operators is opened where it has parts of its own."""
 
+_SMALL = 32
+"""A network or part of at most this many operators is one part, unless something repeats in it."""
+
 _CUT_FROM = 12
 """Operators of the shortest part that is cut at its poolings."""
 
@@ -40,14 +43,17 @@ def units(graph: Graph, words: Words) -> list[Unit]:
     root = structure(graph)
     flat = _flat(words, root)
     parts = [(block, piece, n) for block, nodes, n in flat or _parts(root) for piece in _pooled(words, nodes, n)]
-    under = Counter(tuple(path[:n]) for path in _paths(graph, range(len(graph))) for n in range(1, len(path) + 1))
-    found = [_named(graph, words, under, *part) for part in parts]
+    paths = _paths(graph)
+    under = Counter(tuple(path[:n]) for path in paths for n in range(1, len(path) + 1))
+    found = [_named(paths, words, under, *part) for part in parts]
     return sorted(found, key=lambda unit: unit.nodes[0])
 
 
 def _flat(words: Words, root: Block) -> list[tuple[Block, tuple[int, ...], int]]:
-    """A small network of single layers as one part beside its inputs; empty where there are larger parts."""
-    if len(root.nodes) > LARGEST or not root.children or not all(is_thin(words, c) or c.is_operator for c in root.children):
+    """A small network, or one of single layers, as one part beside its inputs; empty where there are larger parts."""
+    is_small = len(root.nodes) <= _SMALL and not _has_repeats(root)
+    is_thin_all = len(root.nodes) <= LARGEST and all(is_thin(words, c) or c.is_operator for c in root.children)
+    if not root.children or not (is_small or is_thin_all):
         return []
     inputs = [c for c in root.children if words.names[c.nodes[0]] == "input"]
     rest = tuple(sorted(i for c in root.children if c not in inputs for i in c.nodes))
@@ -89,10 +95,15 @@ def _has_repeats(block: Block) -> bool:
 
 
 def _named(
-    graph: Graph, words: Words, under: Mapping[tuple[str, ...], int], block: Block, nodes: tuple[int, ...], number: int
+    every: Sequence[list[str]],
+    words: Words,
+    under: Mapping[tuple[str, ...], int],
+    block: Block,
+    nodes: tuple[int, ...],
+    number: int,
 ) -> Unit:
     """A unit called by its module, by the first and last of the modules it takes, or by the block where there are none."""
-    paths = _paths(graph, nodes)
+    paths = [every[i] for i in nodes]
     path = tuple(_shared(paths))
     if path and under[path] == len(nodes):
         return Unit(".".join(path), block.cls, nodes)
@@ -105,10 +116,10 @@ def _named(
     return Unit(label or "network", block.cls, nodes, is_module=False)
 
 
-def _paths(graph: Graph, nodes: Iterable[int]) -> list[list[str]]:
+def _paths(graph: Graph) -> list[list[str]]:
+    """Names of the modules around every node."""
     parts = [s.path.split(".") if s.path else [] for s in graph.scopes]
-    scope = graph.scope.tolist()
-    return [parts[scope[i]] for i in nodes]
+    return [parts[i] for i in graph.scope.tolist()]
 
 
 def _shared(paths: Sequence[list[str]]) -> list[str]:
@@ -119,6 +130,29 @@ def _shared(paths: Sequence[list[str]]) -> list[str]:
     return first[:n]
 
 
+_SHARE, _LARGE_SHARE = 0.25, 0.67
+"""Two parts belong together when this share of the smaller is matched with the other; more, when either has a better partner."""
+
+
+def belonging(pairs: Iterable[tuple[int, int]], sizes_a: Mapping[int, int], sizes_b: Mapping[int, int]) -> set[tuple[int, int]]:
+    """Parts of two networks that belong together, as a large enough share of their operators is matched.
+
+    Args:
+        pairs: Parts of each two matched operators.
+        sizes_a: Operators of every part of the first network.
+        sizes_b: Operators of every part of the second.
+    """
+    shared = Counter(pairs)
+    best = (Counter[int](), Counter[int]())
+    for (x, y), n in shared.items():
+        best[0][x], best[1][y] = max(best[0][x], n), max(best[1][y], n)
+    return {
+        (x, y)
+        for (x, y), n in shared.items()
+        if n >= (_SHARE if n == best[0][x] == best[1][y] else _LARGE_SHARE) * min(sizes_a[x], sizes_b[y])
+    }
+
+
 def joined_labels(labels: Sequence[str]) -> str:
     """``layer3.6`` to ``layer3.22`` as ``layer3.6-22``; labels that do not count up are listed, or the ends named."""
     distinct = list(dict.fromkeys(labels))
@@ -127,7 +161,18 @@ def joined_labels(labels: Sequence[str]) -> str:
     first, last = (_NUMBERED.fullmatch(label) for label in (distinct[0], distinct[-1]))
     if first and last and first["head"] == last["head"]:
         return f"{first['head']}{first['start']}-{last['stop'] or last['start']}"
+    if inner := _counting(distinct[0], distinct[-1]):
+        return inner
     return ", ".join(distinct) if len(distinct) == 2 else f"{distinct[0]} … {distinct[-1]}"
+
+
+def _counting(first: str, last: str) -> str:
+    """``block.1.layer`` to ``block.4.layer`` as ``block.1-4.layer``; ``""`` where more than one number differs."""
+    x, y = (re.split(r"(\d+)", label) for label in (first, last))
+    apart = [n for n, (a, b) in enumerate(zip(x, y, strict=False)) if a != b]
+    if len(x) != len(y) or len(apart) != 1 or not apart[0] % 2:
+        return ""
+    return "".join([*x[: apart[0]], f"{x[apart[0]]}-{y[apart[0]]}", *x[apart[0] + 1 :]])
 
 
 _NUMBERED = re.compile(r"(?P<head>.*?)(?P<start>\d{1,9})(?:-(?P<stop>\d{1,9}))?")

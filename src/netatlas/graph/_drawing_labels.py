@@ -119,8 +119,12 @@ class Words:
 
     def word(self, node: int) -> str:
         """`kind` with the output width of what has weights: ``"Conv 7x7/2 64"``."""
-        wide = self.names[node] in CONVOLUTIONS or self.names[node] in ("linear", "embedding", "bilinear")
-        return f"{self.kind(node)} {self.width(node)}" if wide else self.kind(node)
+        wide = self.has_width(node) and self.width(node)  # of a checkpoint's layer it is not known
+        return f"{self.kind(node)} {wide}" if wide else self.kind(node)
+
+    def has_width(self, node: int) -> bool:
+        """Whether the operator chooses the width of its output."""
+        return self.names[node] in CONVOLUTIONS or self.names[node] in ("linear", "embedding", "bilinear")
 
     @cached_property
     def gates(self) -> dict[int, tuple[int, ...]]:

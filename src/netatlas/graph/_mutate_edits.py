@@ -22,6 +22,9 @@ Edit = Callable[[Sketch, Blocks, np.random.Generator], "str | None"]
 
 _FACTORS = (Fraction(1, 2), Fraction(3, 4), Fraction(5, 4), Fraction(3, 2), Fraction(2))
 
+_MOST_PLACES = 200
+"""Copies of blocks that are tried for a change of depth; an unrolled recurrence has thousands, and they are all alike."""
+
 _ACTIVATIONS = ("relu", "gelu", "silu", "relu6", "leaky_relu", "hardswish", "elu", "mish", "quick_gelu")
 _NORMS = {"batch_norm": 2, "layer_norm": 2, "group_norm": 2, "instance_norm": 2, "rms_norm": 1}
 """Parameters per channel of each norm."""
@@ -76,7 +79,7 @@ def _resize(
 ) -> str | None:
     """Try the copies of all repeated blocks in random order."""
     places = [(block, copy) for block in repeated(blocks()) for copy in block.copies]
-    for i in rng.permutation(len(places)):
+    for i in rng.permutation(len(places))[:_MOST_PLACES]:
         block, copy = places[i]
         if (said := change(sketch, copy, block)) is not None:
             return said

@@ -105,15 +105,17 @@ class Sketch:
         self.outputs = set(graph.outputs)
         self._total, self._before = graph.total_params, int(graph.params.sum())
         self._unknown = dict(graph.unknown)
-        self._made = 0
+        self._made, self._next = 0, len(graph)
+        self._users: dict[int, list[int]] | None = None
 
     def users(self) -> dict[int, list[int]]:
-        """Consumers of every node, one entry per edge."""
-        found: dict[int, list[int]] = {i: [] for i in self.nodes}
-        for i, node in self.nodes.items():
-            for x in node.ins:
-                found[x].append(i)
-        return found
+        """Consumers of every node, one entry per edge; counted again only after `place` and `redirect`."""
+        if self._users is None:
+            self._users = {i: [] for i in self.nodes}
+            for i, node in self.nodes.items():
+                for x in node.ins:
+                    self._users[x].append(i)
+        return self._users
 
     def add(
         self, op: str, ins: Iterable[int], shape: list[int], *, after: int, scope: int,
@@ -132,13 +134,15 @@ class Sketch:
     def place(self, node: Node, after: int) -> int:
         """Take in a node; its number."""
         self._made += 1
+        self._users = None
         node.key = (self.nodes[after].key[0], self._made)
-        number = max(self.nodes) + 1
-        self.nodes[number] = node
-        return number
+        self._next += 1
+        self.nodes[self._next - 1] = node
+        return self._next - 1
 
     def redirect(self, old: int, new: int, users: Iterable[int]) -> None:
         """Let ``users`` read ``new`` where they read ``old``."""
+        self._users = None
         for user in set(users):
             self.nodes[user].ins = [new if x == old else x for x in self.nodes[user].ins]
 
@@ -188,6 +192,7 @@ class Sketch:
                 users[x] -= 1
                 if not users[x] and x not in self.outputs:
                     idle.append(x)
+        self._users = None
 
     def _order(self) -> list[int]:
         waiting = {i: len(set(node.ins)) for i, node in self.nodes.items()}

@@ -8,11 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
+from netatlas.errors import GraphError
 from netatlas.graph._align_changes import Change, changes, own_changes
 from netatlas.graph._align_labels import Labels
 from netatlas.graph._align_path import best_path
 from netatlas.graph._align_repair import Matching
 from netatlas.graph._align_segments import by_segments, parts_alike
+from netatlas.graph._align_unwired import match_unwired
 from netatlas.graph._drawing_labels import Words
 from netatlas.graph.graph import Graph
 
@@ -20,6 +22,12 @@ __all__ = ["Alignment", "Change", "align"]
 
 MOST_CELLS = 24_000_000
 """Pairs of operators that are compared one by one (0.4 s); larger problems are first aligned module by module."""
+
+MOST_OPERATORS = 250_000
+"""Two networks of 100,000 operators each, alike in nothing, take about a minute and 0.5 GB; far larger ones are refused."""
+
+MARGIN = 32
+"""Operators of the equal beginning and end that are matched anew with what lies between."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +75,16 @@ class Alignment:
 
     @property
     def is_same(self) -> bool:
-        """Whether the two are one network: every operator has an equal partner, wired alike."""
-        return not (self.only_a or self.only_b or self.changes)
+        """Whether the two are one network: every operator has a partner it equals in what it decides, wired alike.
+
+        Channels first or last is no decision: see `laid_out_otherwise`.
+        """
+        return not (self.only_a or self.only_b or self.changed)
+
+    @property
+    def laid_out_otherwise(self) -> int:
+        """Operators whose output has the axes of their partner's in another order, where nothing else differs."""
+        return len(self.changes) if self.is_same else 0
 
     @property
     def likeness(self) -> float:
@@ -96,7 +112,17 @@ def align(a: Graph, b: Graph, *, most_cells: int = MOST_CELLS) -> Alignment:
         a: Any graph.
         b: Any graph.
         most_cells: Pairs of operators to compare one by one.
+
+    Raises:
+        GraphError: One has more than `MOST_OPERATORS` nodes.
     """
+    for graph in (a, b):
+        if len(graph) > MOST_OPERATORS:
+            raise GraphError(
+                f"a network of {len(graph):,} operators cannot be aligned, at most {MOST_OPERATORS:,}: name a part of it, 'ID#module'"
+            )
+    if _identical(a, b):
+        return Alignment(a, b, tuple((i, i) for i in range(len(a))), {}, (), ())
     # One orientation for both orders of arguments: swapping them swaps the result, and the rows of the matrix are the fewer ones.
     if _orientation(a) <= _orientation(b):
         matching, notes = _matched(Labels(a, b), most_cells)
@@ -106,6 +132,12 @@ def align(a: Graph, b: Graph, *, most_cells: int = MOST_CELLS) -> Alignment:
     return _result(matching, notes)
 
 
+def _identical(a: Graph, b: Graph) -> bool:
+    """Whether both have the same columns; module paths do not count."""
+    columns = ((a.op, b.op), (a.attrs, b.attrs), (a.shape, b.shape), (a.params, b.params), (a.edges, b.edges))
+    return all(np.array_equal(x, y) for x, y in columns)
+
+
 def _orientation(graph: Graph) -> tuple[int, bytes, bytes, bytes, bytes, bytes]:
     columns = (graph.op, graph.attrs, graph.shape, graph.params, graph.edges)
     return (len(graph), *(column.tobytes() for column in columns))  # type: ignore[return-value]
@@ -113,8 +145,12 @@ def _orientation(graph: Graph) -> tuple[int, bytes, bytes, bytes, bytes, bytes]:
 
 def _matched(labels: Labels, most_cells: int) -> tuple[Matching, tuple[str, ...]]:
     a, b = labels.a.graph, labels.b.graph
+    if not len(a.edges) and not len(b.edges) and len(a) * len(b) <= most_cells:
+        return match_unwired(labels), ()
     head = _equal_head(labels)
     tail = _equal_tail(labels, head)
+    if head + tail < max(len(a), len(b)):  # equal operators may belong to what is new: the ends of a longer stage look alike
+        head, tail = max(head - MARGIN, 0), max(tail - MARGIN, 0)
     pairs = [(i, i) for i in range(head)]
     n, m = len(a) - head - tail, len(b) - head - tail
     notes: tuple[str, ...] = ()
@@ -125,13 +161,12 @@ def _matched(labels: Labels, most_cells: int) -> tuple[Matching, tuple[str, ...]
         pairs += [(head + i, head + j) for i, j in best_path(n, m, lambda i: labels.likeness(head + i, columns))]
     else:
         pairs += by_segments(labels, (head, head + n), (head, head + m), most_cells)
-        notes = (f"{n:,} x {m:,} operators are too many to compare one by one: aligned by segments of modules, then within them",)
+        notes = (f"too many to compare each with each ({n:,} x {m:,} operators): aligned module by module, then within",)
     pairs += [(len(a) - tail + i, len(b) - tail + i) for i in range(tail)]
     matching = Matching(labels, pairs)
+    matching.keep_to_parts()
     matching.shift_gaps()
     matching.fill()
-    if not len(a.edges) and not len(b.edges):
-        matching.fill_unwired()
     return matching, notes
 
 

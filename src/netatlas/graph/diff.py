@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
-from netatlas.graph._diff_rows import CHANGED, ONLY_A, ONLY_B, SAME, Line, Row, joined, rows
+from netatlas.graph._diff_rows import CHANGED, ONLY_A, ONLY_B, SAME, Line, Row, joined, placeless, rows
 from netatlas.graph._drawing_labels import Words, describe, macs_text, params_text, shape_text
 from netatlas.graph.align import Alignment, align
 from netatlas.graph.difference import Difference, laid_out
-from netatlas.graph.explain import Stage, counted, plural, shared_forms, stages
+from netatlas.graph.explain import Stage, counted, plural, shared_forms, staged, stages
 from netatlas.graph.graph import Graph
 
 CONTEXT = 2
@@ -54,7 +54,7 @@ class Diff(Difference):
     # ------------------------------------------------------------ text
 
     def text(self, *, color: bool = False, width: int = 100) -> str:
-        """A unified diff: parts that are alike in one line, the operators of those that differ, equal differences once with a count."""
+        """A unified diff: parts that are alike in one line, the operators of others, equal differences once with a count."""
         return laid_out([*self._heading(), *self._hunks()], color, width)
 
     def _heading(self) -> list[str]:
@@ -68,26 +68,22 @@ class Diff(Difference):
         if self.is_same:
             g = len(self.alignment.a)
             wired = len(self.alignment.a.edges) or g < 2
-            lines.append(f"the same network: all {g:,} operators are equal{' and wired alike' if wired else ''}")
+            lines.append(f"the same network: {_all(g)} equal{' and wired alike' if wired else ''}")
+            if turned := self.alignment.laid_out_otherwise:
+                lines.append(f"channels last in one, channels first in the other: the outputs of {turned:,}")
         return lines
 
     def _hunks(self) -> Iterator[str]:
         if self.is_same:
             return
-        number = 0
-        words = self.alignment.words
-        for _, run in groupby(self.rows, key=lambda row: row.stage):
-            members = list(run)
-            found = stages(members, words)
-            has_blocks = bool(found and any(found[0].blocks))
-            number += has_blocks
+        seen: dict[Edits, str] = {}
+        for members, stage in staged(self.rows, self.alignment.words):
             if all(row.status == SAME for row in members):
                 continue
-            title = found[0].text() if found else members[0].label
-            yield f"@@ {title.replace('stage 1', f'stage {number}', 1) if has_blocks else title} @@"
-            yield from self._stage_lines(joined(members))
+            yield f"@@ {stage.text() if stage else members[0].label} @@"
+            yield from self._stage_lines(joined(members), seen)
 
-    def _stage_lines(self, members: Sequence[Row]) -> Iterator[str]:
+    def _stage_lines(self, members: Sequence[Row], seen: dict[Edits, str]) -> Iterator[str]:
         """Rows of a stage; of those that are the same only the nearest before and after a difference."""
         near = {m for n, row in enumerate(members) if row.status != SAME for m in (n - 1, n, n + 1)}
         hidden = 0
@@ -98,29 +94,41 @@ class Diff(Difference):
             if hidden:
                 yield f"  ... {hidden} part{'s' if hidden > 1 else ''} alike"
                 hidden = 0
-            yield from self._row_lines(row)
+            yield from self._row_lines(row, seen)
         if hidden:
             yield f"  ... {hidden} part{'s' if hidden > 1 else ''} alike"
 
-    def _row_lines(self, row: Row) -> Iterator[str]:
+    def _row_lines(self, row: Row, seen: dict[Edits, str]) -> Iterator[str]:
         times = f" x {row.times}" if row.times > 1 else ""
         if row.status != CHANGED:
             sign = {SAME: " ", ONLY_A: "-", ONLY_B: "+"}[row.status]
-            yield f"{sign} {row.label + times:<26} {self._made_of(row)}"
+            yield f"{sign} {row.label + times:<26} {self._made_of(row, int(bool(row.b)))}"
             return
-        yield f"  {row.label}{times}{f'  {row.cls}' if row.cls else ''}{self._renamed(row)}:"
+        if row.is_replaced:
+            for sign, side, label, parts in (("-", 0, row.label_a, row.a), ("+", 1, row.label, row.b)):
+                if parts:
+                    yield f"{sign} {label + times:<26} {self._made_of(row, side)}"
+            return
+        title = f"  {row.label}{times}{f'  {row.cls}' if row.cls else ''}{self._renamed(row)}:"
+        before = seen.setdefault(_edits(row), row.label)
+        if before != row.label and len(row.edits) > _FEW:
+            yield f"{title} as {before} but for widths"
+            return
+        yield title
         yield from _within(row.lines)
 
-    def _made_of(self, row: Row) -> str:
-        unit = (row.b or row.a)[0]
-        words = self.alignment.words[1 if row.b else 0]
+    def _made_of(self, row: Row, side: int) -> str:
+        unit = (row.a, row.b)[side][0]
+        words = self.alignment.words[side]
         made = describe(words, unit.nodes) or ", ".join(words.word(i) for i in unit.nodes[:4])
         shape = shape_text(words.shapes[unit.nodes[-1]])
-        return ": ".join(x for x in (row.cls, made) if x) + (f" -> {shape}" if shape else "")
+        return ": ".join(x for x in ((row.cls_a, row.cls)[side], made) if x) + (f" -> {shape}" if shape else "")
 
     def _renamed(self, row: Row) -> str:
-        ours = Row(row.status, row.a, (), (), 0).label if row.a else ""
-        return f"  ({ours} in {self.name_a})" if ours and ours != row.label and _plain(ours) != _plain(row.label) else ""
+        """What the first network calls the part, where that says something."""
+        told = [row.label_a] if row.label_a and _plain(row.label_a) != _plain(row.label) else []
+        told += [row.cls_a] if row.cls_a and row.cls_a != row.cls else []
+        return f"  (for {' '.join(told)})" if told else ""
 
     # ------------------------------------------------------------ summary
 
@@ -133,11 +141,11 @@ class Diff(Difference):
         """`stat` without the names and costs of the networks."""
         found = self.alignment
         if self.is_same:
-            return f"the same network: all {len(found.a):,} operators"
+            return f"the same network: {_all(len(found.a))} equal"
         equal = len(found.pairs) - len(found.changed)
         counts = (
-            f"{equal:,} operators alike, {len(found.changed):,} changed, {len(found.only_a):,} only in {self.name_a}, "
-            f"{len(found.only_b):,} only in {self.name_b} ({100 * found.likeness:.0f} % alike)"
+            f"{equal:,} operators alike, {len(found.changed):,} changed, {len(found.only_a):,} only in the first, "
+            f"{len(found.only_b):,} only in the second ({100 * found.likeness:.0f} % alike)"
         )
         parts = [counts, self._stage_table(), self._changes_table(), self._forms_text()]
         return "\n\n".join(part for part in parts if part)
@@ -151,7 +159,10 @@ class Diff(Difference):
         return _columns(cells)
 
     def _changes_table(self) -> str:
-        most = self.alignment.counts().most_common(12)
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for (what, before, after), n in self.alignment.counts().items():
+            counts[what, placeless(before), placeless(after)] += n
+        most = counts.most_common(12)
         one_sided = [
             (sign, word, n)
             for sign, side, nodes in (("-", 0, self.alignment.only_a), ("+", 1, self.alignment.only_b))
@@ -207,6 +218,7 @@ class Diff(Difference):
             "same": self.is_same,
             "likeness": round(found.likeness, 6),
             "notes": [*self.notes, *found.notes],
+            "laid_out_otherwise": found.laid_out_otherwise,
             "operators": {"alike": len(found.pairs) - len(found.changed), "changed": len(found.changed),
                           "only_a": len(found.only_a), "only_b": len(found.only_b)},
             "changes": [{"what": w, "before": x, "after": y, "times": n} for (w, x, y), n in found.counts().most_common()],
@@ -229,6 +241,26 @@ class Diff(Difference):
 def diff_graphs(a: Graph, b: Graph, name_a: str = "a", name_b: str = "b", notes: Sequence[str] = ()) -> Diff:
     """The difference of two graphs; see `netatlas.graph.align.align` for how operators are matched."""
     return Diff(align(a, b), name_a, name_b, tuple(notes))
+
+
+Edits = tuple[tuple[str, str, str, float], ...]
+"""Edits of a row without widths: sign, module, operator, and for a changed layer how much wider it became."""
+
+_FEW = 2
+"""Edits that are shown again rather than referred to."""
+
+
+def _edits(row: Row) -> Edits:
+    found, before = [], 0
+    for line in row.edits:
+        ratio = line.width / before if line.is_change and line.sign == "+" and before else 0.0
+        found.append((line.sign, line.name, placeless(line.kind), ratio))
+        before = line.width if line.sign == "-" else 0
+    return tuple(found)
+
+
+def _all(operators: int) -> str:
+    return "the one operator is" if operators == 1 else f"all {operators:,} operators are"
 
 
 def _costs(words: Words) -> str:
@@ -259,6 +291,7 @@ def _within(lines: Sequence[Line]) -> Iterator[str]:
     near = {m for n, line in enumerate(lines) if line.sign != " " for m in range(n - CONTEXT, n + CONTEXT + 1)}
     shown = [line for n, line in enumerate(lines) if n in near]
     wide = min(max((len(line.name) for line in shown), default=0), 28)
+    room = min(max((len(line.text) for line in shown), default=0), 40)
     hidden = 0
     for n, line in enumerate(lines):
         if n not in near:
@@ -267,7 +300,7 @@ def _within(lines: Sequence[Line]) -> Iterator[str]:
         if hidden:
             yield f"      ... {hidden} operator{'s' if hidden > 1 else ''} alike"
             hidden = 0
-        yield f"{line.sign}     {_tail(line.name, 28):<{wide}}  {line.text:<30} {line.shape}".rstrip()
+        yield f"{line.sign}     {_tail(line.name, 28):<{wide}}  {line.text:<{room}}  {line.shape}".rstrip()
     if hidden:
         yield f"      ... {hidden} operator{'s' if hidden > 1 else ''} alike"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
-from netatlas.graph._diff_rows import Row
+from netatlas.graph._diff_rows import LAYERS, Row
 from netatlas.graph._drawing_labels import Words
 from netatlas.graph.forms import FORMS, forms
 from netatlas.graph.graph import Graph
@@ -18,7 +21,8 @@ _EVERYDAY = frozenset({"pointwise_conv", "depthwise_conv", "residual", "grouped_
 _WRITTEN = {"squeeze_excite": "squeeze-excite", "depthwise_conv": "depthwise convolution", "pointwise_conv": "1x1 convolution",
             "grouped_conv": "grouped convolution", "dilated_conv": "dilated convolution", "separable_conv": "separable convolution",
             "large_kernel_conv": "large-kernel convolution", "residual": "residual connection", "state_space": "state-space scan",
-            "unet_skip": "U-Net skip", "layer_scale": "layer scale"}  # fmt: skip
+            "unet_skip": "U-Net skip", "recurrent": "recurrent layer"}  # fmt: skip
+_PLURALS = {"mixture of experts": "mixtures of experts", "token mixing mlp": "token-mixing MLPs"}
 _UNCOUNTED = ("attention", "mixing", "standardisation", "bias", "norm", "pooling", "upsampling")
 _SWAPPED = {"activation": "activation", "normalisation": "norm", "pooling": "pooling"}
 _FAMILY = {op.name: op.family for op in OPERATORS}
@@ -73,10 +77,11 @@ def plural(name: str, count: int) -> str:
     """``16 squeeze-excites``, ``1 bottleneck``, ``12 x self attention``."""
     word = _WRITTEN.get(name, name.replace("_", " "))
     if word.endswith(_UNCOUNTED):
-        return f"{count} x {word}"
+        return f"{count:,} x {word}"
     if count == 1:
-        return f"1 {word}"
-    return f"{count} {word[:-1]}ies" if word.endswith("y") else f"{count} {word}es" if word.endswith("ch") else f"{count} {word}s"
+        return f"1 {word.replace('mlp', 'MLP')}"
+    many = _PLURALS.get(word) or (f"{word}es" if word.endswith("ch") else f"{word}s")
+    return f"{count:,} {many}"
 
 
 def sentence(ours: Mapping[str, int], theirs: Mapping[str, int], most: int = 2) -> str:
@@ -125,7 +130,10 @@ def differences(ours: Mapping[str, int], theirs: Mapping[str, int]) -> list[str]
 def _more_or_less(name: str, before: int, after: int) -> str:
     if not after:
         return f"no {plural(name, 2).removeprefix('2 ').removeprefix('x ')}"
-    return f"{plural(name, after)}, not {before}" if before else f"with {plural(name, after)}"
+    if not before:
+        return f"with {plural(name, after)}"
+    number, _, rest = plural(name, abs(after - before)).partition(" ")
+    return f"{number} {'more' if after > before else 'fewer'} {rest.removeprefix('x ')}"
 
 
 def _main(counts: Mapping[str, int], family: str) -> str:
@@ -146,7 +154,7 @@ class Stage:
     Attributes:
         name: ``"stage 3"``; the parts' name where neither network has a block there.
         size: Resolution (or tokens) of the first network and of the second; ``""`` where it has none.
-        width: Output width in each; 0 where it has none.
+        width: Output width of most blocks in each; 0 where it has none.
         blocks: Blocks in each: parts with at least two layers.
         layers: Layers with weights in each.
         is_same: Whether nothing differs in it.
@@ -174,48 +182,77 @@ def _versus(a: str, b: str) -> str:
     return a if a == b else f"{a or 'none'} vs {b or 'none'}"
 
 
-def stages(rows: Sequence[Row], words: tuple[Words, Words]) -> list[Stage]:
-    """The stages of two networks, in order.
+def staged(rows: Sequence[Row], words: tuple[Words, Words]) -> list[tuple[list[Row], Stage | None]]:
+    """Rows of two networks by stage, in order; ``None`` beside rows without any layer, such as inputs.
 
     Args:
         rows: Parts of both side by side, not joined.
         words: Both networks.
     """
-    runs: list[list[Row]] = []
-    for row in rows:
-        if runs and runs[-1][0].stage == row.stage:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    found, number = [], 0
-    for run in runs:
-        made = _stage(run, words, number + 1)
-        if made is not None:
-            number += any(made.blocks)
-            found.append(made)
-    return found
+    runs = [list(run) for _, run in groupby(rows, key=lambda row: row.stage)]
+    parts = [_parts(run, words) for run in runs]
+    # Layers of vectors after layers of maps or tokens are a head, however many; where there are vectors alone they are the blocks.
+    has_places = any(_size(w, side)[0] for found in parts for w, side in zip(words, found, strict=True))
+    is_shaped = any(any(w.shapes) for w in words)
+    result: list[tuple[list[Row], Stage | None]] = []
+    number = 1
+    for run, found in zip(runs, parts, strict=True):
+        made = _stage(run, found, words, f"stage {number}" if is_shaped else "layers", has_places)
+        number += made is not None and any(made.blocks)
+        result.append((run, made))
+    return result
 
 
-def _stage(run: Sequence[Row], words: tuple[Words, Words], number: int) -> Stage | None:
-    parts = [[u for row in run for u in (row.a if side == 0 else row.b)] for side in (0, 1)]
-    layers = [[[i for i in u.nodes if _is_layer(w, i)] for u in side] for w, side in zip(words, parts, strict=True)]
-    blocks = [sum(len(found) >= 2 for found in side) for side in layers]
-    depth = [sum(len(found) for found in side) for side in layers]
+def stages(rows: Sequence[Row], words: tuple[Words, Words]) -> list[Stage]:
+    """The stages of two networks, in order; see `staged`."""
+    return [stage for _, stage in staged(rows, words) if stage is not None]
+
+
+class Part(NamedTuple):
+    """Layers of a part and its last node."""
+
+    layers: tuple[int, ...]
+    last: int
+
+
+Parts = list[Part]
+
+
+def _parts(run: Sequence[Row], words: tuple[Words, Words]) -> tuple[Parts, Parts]:
+    ours, theirs = (
+        [Part(tuple(i for i in u.nodes if _is_layer(w, i)), u.nodes[-1]) for row in run for u in (row.a, row.b)[side]]
+        for side, w in enumerate(words)
+    )
+    return ours, theirs
+
+
+def _size(words: Words, parts: Parts) -> tuple[str, int]:
+    """Size and width after most of the blocks, where there are none after the last layer; a head after them does not count."""
+    blocks = [(part.layers[-1], part.last) for part in parts if len(part.layers) >= 2]
+    last = blocks or [(part.layers[-1], part.layers[-1]) for part in parts if part.layers][-1:]
+    # A pooling at the end of a block belongs to the next size, its last sum or concatenation to this width.
+    sizes = Counter((size_and_width(words, layer)[0], size_and_width(words, end)[1]) for layer, end in reversed(last))
+    return max(sizes, key=lambda size: sizes[size], default=("", 0))
+
+
+def _stage(
+    run: Sequence[Row], parts: tuple[Parts, Parts], words: tuple[Words, Words], name: str, has_places: bool
+) -> Stage | None:
+    depth = [sum(len(part.layers) for part in side) for side in parts]
     if not any(depth):
         return None
-    sizes, widths = [], []
-    for w, side in zip(words, layers, strict=True):
-        last = next((found[-1] for found in reversed(side) if found), -1)
-        size, width = size_and_width(w, last) if last >= 0 else ("", 0)
-        sizes.append(size)
-        widths.append(width)
-    name = f"stage {number}" if any(blocks) else run[-1].label
+    (size_a, width_a), (size_b, width_b) = (_size(w, side) for w, side in zip(words, parts, strict=True))
+    is_head = has_places and not size_a and not size_b
+    blocks = [0 if is_head else sum(len(part.layers) >= 2 for part in side) for side in parts]
     is_same = all(row.status == "same" for row in run)
-    return Stage(name, (sizes[0], sizes[1]), (widths[0], widths[1]), (blocks[0], blocks[1]), (depth[0], depth[1]), is_same)
+    return Stage(
+        name if any(blocks) else run[-1].label,
+        (size_a, size_b), (width_a, width_b), (blocks[0], blocks[1]), (depth[0], depth[1]), is_same,
+    )  # fmt: skip
 
 
 def _is_layer(words: Words, node: int) -> bool:
-    return words.params[node] > 0 and words.families[node] in ("convolution", "linear", "attention", "recurrence", "lookup")
+    return words.params[node] > 0 and words.families[node] in LAYERS
 
 
 def size_and_width(words: Words, node: int) -> tuple[str, int]:
@@ -227,6 +264,6 @@ def size_and_width(words: Words, node: int) -> tuple[str, int]:
     if len(shape) == 4:
         first = shape[2] == shape[3] or shape[1] != shape[2]
         return ("x".join(map(str, shape[2:])), shape[1]) if first else ("x".join(map(str, shape[1:3])), shape[3])
-    if len(shape) == 3:
-        return f"{shape[1]} tokens", shape[2]
+    if len(shape) == 3 or (len(shape) == 2 and shape[0] > 1):  # some flatten the batch and the sequence
+        return f"{shape[-2]} tokens", shape[-1]
     return "", shape[-1] if shape else 0

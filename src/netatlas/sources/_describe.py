@@ -10,6 +10,7 @@ import numpy as np
 from netatlas.facts import Value
 from netatlas.glossary import load
 from netatlas.graph import costs
+from netatlas.graph.census import mined_in
 from netatlas.graph.forms import forms
 from netatlas.graph.graph import Graph
 from netatlas.graph.ops import OP_ID
@@ -88,6 +89,7 @@ def graph_facts(graph: Graph, measured: bool = True) -> dict[str, Value]:
         "params": params,
         "nodes": len(graph),
         "ops": tuple(sorted({*graph.op_counts(), *forms(graph)})),
+        "motifs": mined_in(graph),
         "unknown_ops": sum(graph.unknown.values()),
         "depth": costs.depth(graph),
     }

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from netatlas.atlas import places
 from netatlas.errors import StoreError
-from netatlas.systems.base import Result, Table, Verdict
+from netatlas.evaluation.tables import Table
+from netatlas.systems.base import Result, Verdict
 
 
 def folder() -> Path:
@@ -47,6 +47,11 @@ def last(name: str) -> Result | None:
     return shipped(name)
 
 
+def journal_path(name: str, *, quick: bool) -> Path:
+    """Where finished measurements of a system are kept."""
+    return folder() / f"{name}{'.quick' if quick else ''}.journal"
+
+
 def keep(result: Result, path: Path | None = None) -> Path:
     """Write a result whole or not at all, and return where.
 
@@ -71,19 +76,3 @@ def read(data: Mapping[str, Any]) -> Result:
     """A result from its JSON form."""
     tables = [Table(t["title"], t["columns"], t["rows"]) for t in data["tables"]]
     return Result(**{**data, "tables": tables, "verdicts": [Verdict(**v) for v in data["verdicts"]]})
-
-
-def machine(threads: int, *packages: str) -> str:
-    """Processor, threads and versions, as a result states them."""
-    return f"{_processor()}, {threads} thread{'s' * (threads != 1)}; " + ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("netatlas", *packages)
-    )
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from netatlas.evaluation.journal import Journal
+from netatlas.evaluation.nar.measure import Step
+from netatlas.evaluation.tables import Table
 from netatlas.registry import Registry
-from netatlas.systems._journal import Journal
 
-Cell = str | float | None
+NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,6 @@ class Claim:
     def __str__(self) -> str:
         spread = f" ± {self.spread:g}" if self.spread is not None else ""
         return f"{self.what}: {self.value:g}{spread}{self.unit and ' ' + self.unit} on {self.data} ({self.read_in})"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Measured figures.
-
-    Attributes:
-        title: What was measured, on what.
-        columns: Names; the first column names the method.
-        rows: As many cells a row; ``None`` where there is no figure.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -91,22 +78,35 @@ class Result:
     verdicts: Sequence[Verdict]
     quick: bool
 
-
-@dataclass(frozen=True)
-class Step:
-    """One finished measurement of a reproduction: its number, of how many, what it was, and whether it was taken from the journal."""
-
-    done: int
-    total: int
-    what: str
-    resumed: bool
+    @property
+    def is_complete(self) -> bool:
+        """Whether every claim was judged."""
+        return not self.quick and all(verdict.outcome != NOT_JUDGED for verdict in self.verdicts)
 
 
 class Reproduce(Protocol):
     """Measures a system; every finished measurement goes into the journal, so that an interrupted run goes on where it stopped."""
 
-    def __call__(self, *, journal: Journal, quick: bool = False, progress: Callable[[Step], None] = ...) -> Result:
-        """Run, or go on with, a reproduction; ``quick`` at a size that only shows that it works."""
+    def __call__(
+        self,
+        *,
+        journal: Journal,
+        protocols: Sequence[str] | None = None,
+        seeds: int | None = None,
+        quick: bool = False,
+        minutes: float | None = None,
+        progress: Callable[[Step], None] = ...,
+    ) -> Result:
+        """Run, or go on with, a reproduction.
+
+        Args:
+            journal: Where finished measurements are kept.
+            protocols: Which of the system's protocols, by default all.
+            seeds: Trainings of what is random, by default as many as the card's result should have.
+            quick: At a size that only shows that it works.
+            minutes: After so much time nothing further is begun; what lacks figures then is not judged.
+            progress: Told of every measurement.
+        """
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from netatlas.graph._align_path import best_path
 from netatlas.graph.diff import diff_graphs
 from netatlas.graph.difference import Difference, laid_out
 from netatlas.graph.graph import Graph
+from netatlas.graph.layer_names import FUSED, KEY, OUT, QUERY, VALUE
 from netatlas.graph.weights import weights_only
-from netatlas.targets._checkpoint_layers import FUSED, KEY, OUT, QUERY, VALUE, guess_layers, is_parameter
+from netatlas.targets._checkpoint_layers import guess_layers, is_parameter
 from netatlas.targets._checkpoint_tensors import StoredTensor
 from netatlas.targets.checkpoint import read_checkpoint, read_tensors
 
@@ -35,6 +36,8 @@ _UNLIKE = -60
 _ROLES = ((QUERY, "q"), (KEY - VALUE, "k"), (VALUE, "v"), (FUSED, "qkv"), (OUT, "out"))
 _LEAVES = {"gamma": "weight", "beta": "bias", "kernel": "weight", "scale": "weight"}
 _BEFORE, _AFTER = re.compile(r"before|input|first"), re.compile(r"after|post|second")
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+"""A number that is a whole name: that of a copy. ``fc1`` and ``fc2`` are two layers."""
 _FIRST = re.compile(r"^(fc1|fc_1|intermediate\.dense|c_fc|lin1|linear1|wi|up_proj|w1)$")
 
 
@@ -138,8 +141,8 @@ class TensorDiff(Difference):
         renamed = sum(p.is_renamed for p in self.pairs)
         equal = sum(not p.is_renamed and not p.is_reshaped for p in self.pairs)
         counts = (
-            f"{equal:,} tensor{'s' if equal != 1 else ''} alike, {renamed:,} renamed, {len(self.reshaped):,} of other shapes, {len(self.only_a):,} only in "
-            f"{self.name_a}, {len(self.only_b):,} only in {self.name_b}"
+            f"{_tensors(equal)} alike, {renamed:,} renamed, {len(self.reshaped):,} of other shapes, {len(self.only_a):,} only in the "
+            f"first, {len(self.only_b):,} only in the second"
         )
         return "\n".join([*self._heading(), *([] if self.is_same else [counts])])
 
@@ -372,11 +375,11 @@ def _rename(a: str, b: str) -> tuple[str, str]:
 
 
 def _gathered(rows: Any) -> Mapping[tuple[str, tuple[int, ...], str, tuple[int, ...]], int]:
-    """Rows whose names differ in numbers only, once with a count."""
+    """Rows whose names differ in the numbers of copies only, once with a count."""
     counts: Counter[Any] = Counter()
     first: dict[Any, Any] = {}
     for a, x, b, y in rows:
-        key = (re.sub(r"\d+", "*", a), x, re.sub(r"\d+", "*", b), y)
+        key = (_NUMBER.sub("*", a), x, _NUMBER.sub("*", b), y)
         counts[key] += 1
         first.setdefault(key, (a, x, b, y))
     return {(first[key] if n == 1 else key): n for key, n in counts.items()}

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from netatlas.errors import ConfigError
 from netatlas.graph.cells import Cell, draw, network
 from netatlas.graph.coarse import coarse_hash
 from netatlas.graph.graph import Graph
@@ -28,6 +29,9 @@ ONE_DESIGN = {"deit": "vit"}
 """Families whose networks differ in training alone."""
 
 DEPTHS = (8, 14, 20)
+
+TRIES = 50
+"""Draws for each rewired cell; two thirds of them give a new network."""
 
 
 @dataclass(frozen=True)
@@ -104,16 +108,30 @@ def genotypes(count: int, rewirings: int, rng: np.random.Generator, depths: Sequ
     items = []
     for number in range(count):
         normal, reduction = draw(rng), draw(rng)
-        variants, seen = [normal], {coarse_hash(network(normal, reduction, min(depths)))}
-        while len(variants) <= rewirings:
-            other: Cell = normal.rewired(rng)
-            key = coarse_hash(network(other, reduction, min(depths)))
-            if key not in seen:  # a rewiring can give the same network
-                seen.add(key)
-                variants.append(other)
+        variants = _rewired(normal, reduction, rewirings, min(depths), rng)
         for variant, cell in enumerate(variants):
             items += [
                 Item(f"darts/{number}.{variant}/{depth}", network(cell, reduction, depth), f"{number}.{variant}")
                 for depth in depths
             ]
     return items
+
+
+def _rewired(normal: Cell, reduction: Cell, count: int, depth: int, rng: np.random.Generator) -> list[Cell]:
+    """The normal cell and ``count`` rewired ones, all of which give different networks.
+
+    Raises:
+        ConfigError: There are not as many, as in networks of reduction cells alone.
+    """
+    found, seen = [normal], {coarse_hash(network(normal, reduction, depth))}
+    for _ in range(TRIES * count):
+        if len(found) > count:
+            break
+        other = normal.rewired(rng)
+        key = coarse_hash(network(other, reduction, depth))
+        if key not in seen:  # a rewiring can give the same network
+            seen.add(key)
+            found.append(other)
+    if len(found) <= count:
+        raise ConfigError(f"no {count} different rewirings of a cell in {TRIES * count} draws at {depth} layers")
+    return found

@@ -42,14 +42,19 @@ def groups(items: list[Item], modules: dict[str, str]) -> list[list[tuple[int, I
 
 @protocol(
     "P4",
-    "the deepest timm network built of one block, among all others; relevant: other depths of the same block; no such family seen "
-    "in training",
+    "the deepest timm network built of one block, among networks of other blocks; relevant: other depths of the same block; no such "
+    "family seen in training",
 )
 def draw(split: int, atlas: Atlas, limit: int | None) -> Task:
-    """The only draw. Networks of the query's block and depth that differ in width are left out: they are neither right nor wrong."""
+    """The only draw.
+
+    Left out is what is neither right nor wrong: the query's block at its own depth, and networks that are made of the same classes of
+    the same Python module under another name, such as ``vit_large_patch14_dinov2`` for ``vit_large_patch14_reg1_tipsv2``.
+    """
     items = thin(library(atlas, "timm"), limit)
     modules = {i: str(facts.get("module", "")) for i, facts in atlas.facts([item.id for item in items]).items()}
     place = {item.id: n for n, item in enumerate(items)}
+    made_of = {item.id: group_of(item, modules[item.id])[::2] for item in items}
     block: dict[str, int] = {}
     deep: dict[str, int] = {}
     asks = []
@@ -62,8 +67,11 @@ def draw(split: int, atlas: Atlas, limit: int | None) -> Task:
         return block.get(b.id) == block[a.id] and deep[b.id] != deep[a.id]
 
     def among(a: Item, b: Item) -> bool:
-        return block.get(b.id) != block[a.id] or deep[b.id] != deep[a.id]
+        return alike(a, b) or made_of[a.id] != made_of[b.id]
 
+    if limit is not None:  # half of the families stay to learn from
+        few = sorted({item.family for item in items})
+        asks = [i for i in asks if items[i].family in few[: len(few) // 2]] or asks[:1]
     asked = {items[i].family for i in asks}
     training = [item for item in items if item.family not in asked]
     return make_task(f"P4/{split}", training, items, sorted(asks), alike, among=among)
