@@ -9,17 +9,12 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
-from netatlas.atlas.compared import Compared
 
 from netatlas.atlas.atlas import Atlas
 from netatlas.atlas.vectors import DEFAULT
-from netatlas.encoders._strata_features import HASH_BITS
-from netatlas.encoders._strata_packed import HEADER, LEVEL_BITS, RARITY_BITS
 from netatlas.encoders.base import ENCODERS
 from netatlas.retrieval.base import INDEXES
 
@@ -80,48 +75,9 @@ def indexes(m: int = 100_000, d: int = 256, queries: int = 200) -> None:
     print(f"recall@10 of faiss-ivf against exact: {recall:.4f}")
 
 
-def perturbed(vector: bytes, rng: np.random.Generator) -> bytes:
-    """A vector of the default encoder with some features exchanged, some lost and other costs: a made-up relative."""
-    head = np.frombuffer(vector, dtype=HEADER, count=1).copy()
-    words = np.frombuffer(vector[HEADER.itemsize :], dtype="<u4").copy()
-    changed = rng.random(len(words)) < rng.uniform(0, 0.3)
-    below = np.uint32(LEVEL_BITS + RARITY_BITS)
-    channel = words[changed] >> np.uint32(HASH_BITS + LEVEL_BITS + RARITY_BITS) << np.uint32(HASH_BITS + LEVEL_BITS + RARITY_BITS)
-    drawn = rng.integers(0, 1 << HASH_BITS, len(channel)).astype(np.uint32) << below
-    words[changed] = channel | drawn | (words[changed] & np.uint32((1 << (LEVEL_BITS + RARITY_BITS)) - 1))
-    words = np.sort(words[rng.random(len(words)) < rng.uniform(0.8, 1)])
-    head["costs"] += rng.normal(0, 0.3, 3)
-    return head.tobytes() + words.astype("<u4").tobytes()
-
-
-def first_look(m: int = 100_000, queries: int = 20) -> None:
-    """Query time among ``m`` relatives of the stored vectors after a first look, and its recall of the ten best of an exact one."""
-    rng = np.random.default_rng(0)
-    stored = list(Atlas.open().vectors(DEFAULT).values())
-    vectors = {f"n{i:06}": perturbed(stored[i % len(stored)], rng) for i in range(m)}
-    encoder = ENCODERS.build(DEFAULT)
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        quick = Compared(encoder, vectors, Path(folder))
-        print(f"first look: {m:,} short vectors made in {time.perf_counter() - started:.0f} s")
-        seconds, recall = [], []
-        for query in rng.choice(quick.ids, queries, replace=False).tolist():
-            started, cpu = time.perf_counter(), time.process_time()
-            found = quick.similarities(vectors[query])
-            seconds.append((time.perf_counter() - started, time.process_time() - cpu))
-            ids = quick.ids
-            exact = np.concatenate([
-                encoder.similarities(vectors[query], [vectors[i] for i in ids[n : n + 10_000]]) for n in range(0, m, 10_000)
-            ])  # fmt: skip
-            recall.append(len({*np.argsort(-found)[:10].tolist()} & {*np.argsort(-exact)[:10].tolist()}) / 10)
-    wall, cpu = (1000 * statistics.median(column) for column in zip(*seconds, strict=True))
-    print(f"first look: query median {wall:.1f} ms ({cpu:.1f} ms of CPU), recall@10 against exact {np.mean(recall):.4f}")
-
-
 if __name__ == "__main__":
     times = {name: cold(arguments) for name, arguments in COMMANDS.items()}
     for name, value in times.items():
         print(f"find {name}: {1000 * value:.0f} ms cold, {value / times['text']:.2f} x text")
     encoding()
-    first_look()
     indexes()
