@@ -114,6 +114,13 @@ def test_resnext_has_groups_and_twice_the_inner_width(between):
 
 
 @starter
+def test_a_squeeze_beside_the_main_path_is_not_the_size_of_a_stage(between):
+    """Hu et al., CVPR 2018: squeeze-and-excitation changes no resolution."""
+    stages = between("timm/resnet50", "timm/seresnet50").stages
+    assert [stage.size for stage in stages[:4]] == [(f"{n}x{n}", f"{n}x{n}") for n in (56, 28, 14, 7)]
+
+
+@starter
 def test_blocks_changed_alike_at_other_widths_refer_to_the_first(between):
     lines = between("timm/resnet50", "timm/resnext50_32x4d").text().splitlines()
     assert "  layer4.1-2 x 2  Bottleneck: as layer1.0-2 but for widths" in lines

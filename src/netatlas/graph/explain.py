@@ -228,11 +228,17 @@ def _parts(run: Sequence[Row], words: tuple[Words, Words]) -> tuple[Parts, Parts
 
 def _size(words: Words, parts: Parts) -> tuple[str, int]:
     """Size and width after most of the blocks, where there are none after the last layer; a head after them does not count."""
-    blocks = [(part.layers[-1], part.last) for part in parts if len(part.layers) >= 2]
+    blocks = [(_sized_layer(words, part), part.last) for part in parts if len(part.layers) >= 2]
     last = blocks or [(part.layers[-1], part.layers[-1]) for part in parts if part.layers][-1:]
     # A pooling at the end of a block belongs to the next size, its last sum or concatenation to this width.
     sizes = Counter((size_and_width(words, layer)[0], size_and_width(words, end)[1]) for layer, end in reversed(last))
     return max(sizes, key=lambda size: sizes[size], default=("", 0))
+
+
+def _sized_layer(words: Words, part: Part) -> int:
+    """The last layer at the size of the part's end, where there is one: a squeeze beside the main path, written last, is not it."""
+    end = size_and_width(words, part.last)[0]
+    return next((i for i in reversed(part.layers) if size_and_width(words, i)[0] == end), part.layers[-1])
 
 
 def _stage(
