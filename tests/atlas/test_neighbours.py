@@ -36,7 +36,7 @@ def large(monkeypatch, cache):
     """The starter atlas, taken for a large one: 60 candidates of 2,132."""
     monkeypatch.setattr(vectors, "EXACT_UP_TO", 1_000)
     monkeypatch.setattr(vectors, "CANDIDATES", 60)
-    monkeypatch.setattr(vectors, "ENOUGH", 10)
+    monkeypatch.setattr(vectors, "ENOUGH", 30)
     return Atlas.open(None, cache=cache)
 
 
@@ -74,19 +74,19 @@ def test_relatives_are_found_by_candidates(large, monkeypatch):
 
 
 def test_the_index_is_kept_and_a_torn_one_is_built_again(large, tmp_path):
-    known = large.vectors("wl")
-    first = Atlas.open(None, cache=tmp_path).neighbours("wl")
-    folder = next(tmp_path.glob("neighbours-wl-*"))
-    again = Atlas.open(None, cache=tmp_path).neighbours("wl")
+    known = large.vectors(vectors.DEFAULT)
+    first = Atlas.open(None, cache=tmp_path).neighbours(vectors.DEFAULT)
+    folder = next(tmp_path.glob(f"neighbours-{vectors.DEFAULT}-*"))
+    again = Atlas.open(None, cache=tmp_path).neighbours(vectors.DEFAULT)
     some = sorted(known)[::97]
     assert again.vectors(some) == [known[i] for i in some] == first.vectors(some)
     assert again.near(known[some[3]], [5e6, 1e9], 20) == first.near(known[some[3]], [5e6, 1e9], 20)
     assert again.get("no/such") is None
     assert [large.derived.columns.ids[row] for row in again.rows.tolist()] == list(again.ids)
     (folder / "starts.npy").write_bytes(b"")
-    assert Atlas.open(None, cache=tmp_path).neighbours("wl").vectors(some) == first.vectors(some)
+    assert Atlas.open(None, cache=tmp_path).neighbours(vectors.DEFAULT).vectors(some) == first.vectors(some)
     shutil.rmtree(folder / "index")
-    assert Atlas.open(None, cache=tmp_path).neighbours("wl").vectors(some) == first.vectors(some)
+    assert Atlas.open(None, cache=tmp_path).neighbours(vectors.DEFAULT).vectors(some) == first.vectors(some)
 
 
 def test_without_faiss_all_projections_are_compared(large, monkeypatch, tmp_path):
@@ -105,7 +105,7 @@ def test_without_faiss_all_projections_are_compared(large, monkeypatch, tmp_path
 def test_dense_vectors_follow_similarities(name):
     """Between networks and their edits, and across designs."""
     atlas, encoder = Atlas.open(None), ENCODERS.build(name)
-    graphs = [atlas.graph(i) for i in sorted(atlas.vectors("wl"))[::90]]
+    graphs = [atlas.graph(i) for i in atlas.with_graphs()[::90]]
     stored = [encoder.encode(mutate(g, k, np.random.default_rng(k))) for g in graphs if len(g) < 400 for k in (0, 2)]
     dense = encoder.dense(stored)
     exact = np.stack([encoder.similarities(v, stored) for v in stored])
@@ -116,8 +116,7 @@ def test_dense_vectors_follow_similarities(name):
 
 def test_dense_vectors_of_wl_err_as_random_projections_do():
     atlas, encoder = Atlas.open(None), WLHistogram()
-    known = atlas.vectors("wl")
-    stored = [known[i] for i in sorted(known)[::40]]
+    stored = [encoder.encode(atlas.graph(i)) for i in atlas.with_graphs()[::40]]
     dense = encoder.dense(stored)
     exact = np.stack([encoder.similarities(v, stored) for v in stored])
     error = (dense @ dense.T - exact)[~np.eye(len(stored), dtype=bool)]

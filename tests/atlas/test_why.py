@@ -58,7 +58,7 @@ def test_an_entry_without_a_graph_has_no_reason(atlas):
 
 def test_find_says_why(atlas):
     hits = atlas.find(like=["timm/vit_small_patch16_224"], k=3)
-    assert all("12 transformer blocks" in hit.why[0] for hit in hits)
+    assert all("12 pre-norm transformer blocks" in hit.why[0] for hit in hits), [hit.why for hit in hits]
 
 
 def test_two_compared_entries_are_explained_and_three_are_not(atlas):

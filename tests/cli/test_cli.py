@@ -211,7 +211,7 @@ def test_measure_is_kept_as_evidence(capsys):
     assert latency["value"] > 0
     assert latency["spread"] >= 0
     assert latency["machine"]
-    code, out, _ = say(capsys, "find", "--where", "latency_ms < 100000")
+    code, out, _ = say(capsys, "find", "--where", "known(latency_ms)")
     assert "timm/test_vit" in out
     assert "netatlas measure" in say(capsys, "show", "timm/test_vit")[1]
     assert say(capsys, "find", "--where", "latency_ms < 0.000001")[0] == 1

@@ -53,7 +53,7 @@ def test_no_label_can_be_read_off_a_graph(name):
         assert item.graph.scopes == (Scope("", ""),)
         assert not item.graph.scope.any()
         assert not item.graph.unknown
-    assert any("Secret" in repr(ATLAS.graph(i).scopes) for i in ATLAS.vectors("wl"))  # there was something to take out
+    assert any("Secret" in repr(ATLAS.graph(i).scopes) for i in ATLAS.with_graphs())  # there was something to take out
 
 
 @pytest.mark.parametrize("split", range(3))

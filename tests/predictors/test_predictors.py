@@ -23,7 +23,7 @@ from netatlas.predictors.base import PREDICTORS
 def real():
     """Work of architectures spread over the starter atlas."""
     atlas = Atlas.open(None)
-    ids = sorted(i for i in atlas.vectors("wl") if i.startswith("timm/"))[::40]
+    ids = sorted(i for i in atlas.with_graphs() if i.startswith("timm/"))[::40]
     return ids, np.stack([work(atlas.graph(i)) for i in ids])
 
 

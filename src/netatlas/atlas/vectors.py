@@ -39,8 +39,8 @@ CANDIDATES = 500
 """Architectures of a large atlas that are compared with an example, at least: among 100,000, recall@10 was 1.0000 from 100 on, and 500
 take half the time of 1,000 (`benchmarks/like_crowd.py`)."""
 
-ENOUGH = 100
-"""Candidates that have to pass the constraints of a query; with fewer, more are looked for."""
+ENOUGH = 250
+"""Candidates that have to pass the constraints of a query; with fewer, more are looked for: constraints may drop just the nearest."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -104,7 +104,7 @@ def worth_comparing(atlas: Atlas, liked: Sequence[Entry], mask: Mask, k: int, en
     vectors = (
         [] if np.count_nonzero(allowed) <= CANDIDATES else [(_vector(atlas, entry, encoder), entry.facts) for entry in liked]
     )
-    for wider in (1, 10) if vectors else ():
+    for wider in (1, 3, 10) if vectors else ():
         found = np.zeros_like(mask)
         for vector, facts in vectors:
             if vector is not None:

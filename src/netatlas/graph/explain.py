@@ -15,12 +15,14 @@ from netatlas.graph.graph import Graph
 from netatlas.graph.ops import OPERATORS
 
 _EVERYDAY = frozenset({"pointwise_conv", "depthwise_conv", "residual", "grouped_conv", "self_attention", "channel_attention",
-                       "separable_conv", "convolution_stem", "position_embedding", "class_token"})  # fmt: skip
+                       "separable_conv", "convolution_stem", "position_embedding", "class_token", "feed_forward",
+                       "transformer_block", "pooled_head", "pooled_stem"})  # fmt: skip
 """Forms that say little beside the larger ones they are part of."""
 
 _WRITTEN = {"squeeze_excite": "squeeze-excite", "depthwise_conv": "depthwise convolution", "pointwise_conv": "1x1 convolution",
             "grouped_conv": "grouped convolution", "dilated_conv": "dilated convolution", "separable_conv": "separable convolution",
             "large_kernel_conv": "large-kernel convolution", "residual": "residual connection", "state_space": "state-space scan",
+            "prenorm_block": "pre-norm transformer block", "postnorm_block": "post-norm transformer block",
             "unet_skip": "U-Net skip", "recurrent": "recurrent layer"}  # fmt: skip
 _PLURALS = {"mixture of experts": "mixtures of experts", "token mixing mlp": "token-mixing MLPs"}
 _UNCOUNTED = ("attention", "mixing", "standardisation", "bias", "norm", "pooling", "upsampling")
