@@ -44,7 +44,7 @@ def edited(atlas: Atlas, count: int, folder: Path) -> list[Graph]:
     """Edited architectures, made once."""
     place = folder / f"edited-{count}.npz"
     if not place.exists():
-        ids = sorted(atlas.vectors("wl"))
+        ids = atlas.with_graphs()
         made: list[bytes] = []
         for n in np.random.default_rng(0).permutation(len(ids)).tolist():
             graph = atlas.graph(ids[n])
@@ -107,7 +107,7 @@ def main() -> None:
     chosen = set(rng.permutation(len(graphs))[: options.queries].tolist())
     started = time.perf_counter()
     asked = encoded(encoder, [g for i, g in enumerate(graphs) if i in chosen])
-    real = encoded(encoder, [atlas.graph(i) for i in sorted(atlas.vectors("wl"))])
+    real = encoded(encoder, [atlas.graph(i) for i in atlas.with_graphs()])
     rows = real + encoded(encoder, [g for i, g in enumerate(graphs) if i not in chosen])
     print(f"{options.encoder}: {len(rows):,} graphs encoded in {time.perf_counter() - started:.0f} s")
     rows += mixed(rows, options.size - len(rows), options.encoder, rng)

@@ -59,7 +59,7 @@ def stored(atlas: Atlas, encoder: str) -> dict[str, bytes]:
     if known:
         return known
     made = ENCODERS.build(encoder)
-    return {i: made.encode(atlas.graph(i)) for i in sorted(atlas.vectors("wl"))}
+    return {i: made.encode(atlas.graph(i)) for i in atlas.with_graphs()}
 
 
 def rank_of(origin: str, scores: Mapping[str, float], same: set[str]) -> tuple[int, str]:

@@ -74,7 +74,7 @@ def linked(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 def speeds(atlas: Atlas, fact: str) -> Data:
     """Published milliseconds of architectures at their traced input size."""
-    ids = sorted(i for i in atlas.ids if i in atlas.vectors("wl"))
+    ids = atlas.with_graphs()
     facts = atlas.facts(ids)
     chosen = [i for i in ids if fact in facts[i]]
     values = [float(facts[i][fact]) for i in chosen]  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def speeds(atlas: Atlas, fact: str) -> Data:
 
 def accuracies(atlas: Atlas) -> Data:
     """Best published top-1 among weights that saw nothing but ImageNet-1k, at the traced input size."""
-    ids = sorted(i for i in atlas.vectors("wl") if i.startswith("timm/") and not i.startswith("timm/test_"))
+    ids = sorted(i for i in atlas.with_graphs() if i.startswith("timm/") and not i.startswith("timm/test_"))
     facts = atlas.facts(ids)
     best: dict[str, float] = {}
     for full_name, rows in published.accuracy().items():

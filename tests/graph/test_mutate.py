@@ -36,8 +36,8 @@ def atlas():
 
 
 def _graph(atlas: Atlas, name: str) -> Graph:
-    known = atlas.vectors("wl")
-    return atlas.graph(name if name in known else next(i for i in sorted(known) if i.startswith(name)))
+    known = atlas.with_graphs()
+    return atlas.graph(name if name in known else next(i for i in known if i.startswith(name)))
 
 
 @pytest.fixture(scope="module")
