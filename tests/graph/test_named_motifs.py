@@ -109,6 +109,7 @@ EXPECTED = {
 }
 
 ABSENT = {
+    "transformers/doge": "state_space mamba_mixer",
     "timm/resnet18": "bottleneck inverted_residual depthwise_conv preactivation_block deep_stem self_attention squeeze_excite dense_connection "
     "fused_inverted_residual grouped_bottleneck pooled_shortcut unet_skip cross_stage_partial spatial_attention layer_scale",
     "timm/resnet50": "basic_block grouped_conv grouped_bottleneck squeeze_excite channel_attention global_context split_attention "

@@ -254,13 +254,28 @@ def _decays(f: View) -> Iterator[tuple[int, int]]:
         while todo and len(seen) < 60:
             node, rated = todo.pop(0)
             if f.names[node] == "exp" and rated:
-                yield start, node
+                if not _is_bias(f, node):
+                    yield start, node
                 break
             if node == start or f.names[node] in through:
                 rated |= f.names[node] == "mul" and len(f.ins[node]) == 1 and f.params[node] > 0  # the learned rate of decay
                 fresh = [u for u in f.users[node] if u not in seen]
                 seen.update(fresh)
                 todo.extend((u, rated) for u in fresh)
+
+
+def _is_bias(f: View, decay: int) -> bool:
+    """Whether a decay ends, before any layer, in the mask of an attention instead of a state (Doge)."""
+    todo, seen = [decay], {decay}
+    while todo and len(seen) < 200:
+        node = todo.pop()
+        if f.names[node] in ("attention", "topk", "softmax"):
+            return True
+        if f.names[node] not in LAYERS:
+            fresh = [u for u in f.users[node] if u not in seen]
+            seen.update(fresh)
+            todo.extend(fresh)
+    return False
 
 
 @form("state_space")
