@@ -67,6 +67,14 @@ def test_nothing_is_predicted_of_no_operators_or_of_unknown_ones(predictor, real
     assert predictor.predict(foreign) is None
 
 
+@pytest.mark.parametrize("name", ["latency", "throughput"])
+def test_no_time_is_told_of_networks_far_smaller_than_all_that_were_trained_on(name, real):
+    """What a call costs besides its operators is not in the model: a thousandth of a network took microseconds."""
+    predictor, whole = PREDICTORS.build(name), real[1][3]
+    assert predictor.predict(whole) is not None
+    assert predictor.predict(whole * 1e-4) is None
+
+
 def test_a_prediction_says_what_it_is(predictor, real):
     found = next(p for row in real[1] if (p := predictor.predict(row)) is not None)
     assert str(found).startswith("predicted, ±")

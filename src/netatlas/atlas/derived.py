@@ -24,7 +24,7 @@ from netatlas.atlas.reading import Vocabulary, name_tokens, run_together
 from netatlas.errors import NetatlasError
 from netatlas.facts import Value
 
-FORMAT = 5
+FORMAT = 6
 """Raised when anything below is derived differently, so that old caches are not read."""
 
 SHORTEST_NAME = 5

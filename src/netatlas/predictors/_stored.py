@@ -61,6 +61,10 @@ class Model:
         sizes = extent(work)
         return np.asarray(((sizes >= self.reach[0] / 2) & (sizes <= 2 * self.reach[1])).all(axis=1))
 
+    def is_large_enough(self, work: Floats) -> npt.NDArray[np.bool_]:
+        """Whether networks ``(n,)`` have a tenth of the least trained size: below, what a call costs besides is everything."""
+        return np.asarray((extent(work) >= self.reach[0] / 10).all(axis=1))
+
     def save(self, path: Path) -> None:
         """Write an ``.npz`` file of plain arrays."""
         told = json.dumps({"errors": dict(self.errors), "about": self.about, "columns": COLUMNS})

@@ -44,6 +44,9 @@ class Latency(Predictor):
     def method(self) -> str:
         return f"{self._model.about}{'; ' + self.calibration.about if self.calibration else ''}"
 
+    def applies(self, work: Floats) -> npt.NDArray[np.bool_]:
+        return super().applies(work) & self._model.is_large_enough(work)
+
     def values(self, work: Floats) -> tuple[Floats, Floats, Floats]:
         value = self._model.predict(work)
         low, high = self._model.low, self._model.high

@@ -35,7 +35,7 @@ class Throughput(Predictor):
         return self._model.about
 
     def applies(self, work: Floats) -> npt.NDArray[np.bool_]:
-        return super().applies(work) & (work[:, COLUMNS.index("classifier")] > 0)
+        return super().applies(work) & self._model.is_large_enough(work) & (work[:, COLUMNS.index("classifier")] > 0)
 
     def values(self, work: Floats) -> tuple[Floats, Floats, Floats]:
         step = self._model.predict(work)
