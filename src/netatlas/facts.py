@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Value = int | float | str | bool | tuple[str, ...]
 """What a fact can hold. A fact that is not known is absent (``None``), never zero."""
@@ -270,3 +270,17 @@ def format_fact(name: str, facts: Mapping[str, Value]) -> str | None:
         return format_value(name, facts[name])
     guess = facts.get(FILLED.get(name, ""))
     return None if guess is None else f"~{format_value(name, guess)}"
+
+
+def plain_facts(facts: Mapping[str, Value], always: Sequence[str] = ()) -> dict[str, Any]:
+    """Facts as JSON values; those of ``always`` that are not known are ``None``."""
+    return {name: plain(facts.get(name)) for name in dict.fromkeys([*always, *(n for n in FACTS if n in facts)])}
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, numpy numbers as Python's."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    return value.item() if hasattr(value, "dtype") else value  # numpy is not imported here

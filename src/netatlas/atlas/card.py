@@ -12,7 +12,7 @@ from netatlas.atlas.tables import html_table, table
 from netatlas.atlas.vectors import DEFAULT, likeness, relatives, worth_comparing
 from netatlas.encoders.base import ENCODERS
 from netatlas.errors import StoreError
-from netatlas.facts import FACTS, Value, format_count, format_value
+from netatlas.facts import FACTS, format_count, format_value, plain
 from netatlas.graph.blocks import outline
 from netatlas.graph.forms import forms
 from netatlas.graph.graph import Graph
@@ -77,7 +77,7 @@ class Card:
         """The card as JSON values; facts that the kind can have but that are unknown are ``null``."""
         entry = self.entry
         facts = {
-            name: {"value": _plain(entry.facts.get(name)), "unit": fact.unit, "origin": entry.origins.get(name)}
+            name: {"value": plain(entry.facts.get(name)), "unit": fact.unit, "origin": entry.origins.get(name)}
             for name, fact in FACTS.items()
             if entry.kind in fact.entries and name != "kind"
         }
@@ -89,7 +89,7 @@ class Card:
             "operators": [vars(cost) for cost in self.costs()],
             "forms": self.forms(),
             "predictions": [vars(item) for item in self.predictions],
-            "evidence": [_plain(vars(item)) for item in entry.evidence],
+            "evidence": [plain(vars(item)) for item in entry.evidence],
             "relatives": [{"id": i, "likeness": round(score, 4)} for i, score in self.relatives],
             "models": list(self.models),
             "links": dict(entry.links),
@@ -186,20 +186,6 @@ def operator_costs(graph: Graph) -> list[OperatorCost]:
         chosen = graph.op == OP_ID[name]
         found.append(OperatorCost(name, count, int(graph.params[chosen].sum()), int(graph.macs[chosen].sum())))
     return sorted(found, key=lambda c: (-c.macs, -c.params, -c.count, c.name))
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, numpy numbers as Python's."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def plain_facts(facts: Mapping[str, Value], always: Sequence[str] = ()) -> dict[str, Any]:
-    """Facts as JSON values; those of ``always`` that are not known are ``None``."""
-    return {name: _plain(facts.get(name)) for name in dict.fromkeys([*always, *(n for n in FACTS if n in facts)])}
 
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:

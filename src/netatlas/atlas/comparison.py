@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netatlas.atlas.card import plain_facts
 from netatlas.atlas.tables import html_table, table
 from netatlas.errors import QueryError, StoreError
-from netatlas.facts import FACTS, Value, format_value
+from netatlas.facts import FACTS, Value, format_value, plain_facts
 from netatlas.graph.diff import Diff, diff_graphs
 from netatlas.graph.forms import forms
 from netatlas.records import Entry

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from netatlas.atlas import structure
 from netatlas.atlas.reading import run_together
-from netatlas.atlas.why import Made, made_of
 from netatlas.encoders.base import ENCODERS
 from netatlas.errors import QueryError
 from netatlas.records import Entry
 
 if TYPE_CHECKING:
     from netatlas.atlas.atlas import Atlas
+    from netatlas.atlas.why import Made
     from netatlas.graph.graph import Graph
 
 Mask = npt.NDArray[np.bool_]
@@ -183,6 +183,7 @@ def _alike(
         QueryError: The example has no graph, or no operator of it is known.
     """
     from netatlas.atlas.vectors import DEFAULT, likeness, vector_of
+    from netatlas.atlas.why import made_of
 
     if graph is None:
         raise QueryError(f"{entry.id} has no graph, so nothing can be like it")

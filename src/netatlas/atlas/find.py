@@ -18,7 +18,6 @@ from netatlas.atlas.examples import Example, Scores, examples, examples_in, like
 from netatlas.atlas.hits import SHOWN, Hits
 from netatlas.atlas.reading import Reading, name_tokens, read, run_together
 from netatlas.atlas.scores import of_family, score
-from netatlas.atlas.why import MOST_EXPLAINED, why_alike
 from netatlas.errors import QueryError
 from netatlas.facts import FACTS, FILLED, Value, find_fact, format_fact
 from netatlas.records import KINDS, Entry, Hit
@@ -260,7 +259,7 @@ def _hits(
         if row in reasons:
             why.insert(0, reasons[row])
         if example is not None:
-            reason = why_alike(atlas, example.made, entry_id) if example.made and len(rows) <= MOST_EXPLAINED else ""
+            reason = _reason(atlas, example, entry_id, len(rows))
             why.insert(0, likeness_words(example, row, known.get("ops", ()), reason))
         if built is not None:
             why[:0] = built.why(atlas.graph(entry_id))
@@ -277,6 +276,13 @@ def _hits(
             )
         )
     return tuple(replace(h, kind=_kind_of(atlas, h.id)) for h in hits)
+
+
+def _reason(atlas: Atlas, example: Example, entry_id: str, shown: int) -> str:
+    """Why an entry is like the example, where that is known of it and not too many ask."""
+    from netatlas.atlas.why import MOST_EXPLAINED, why_alike  # the words for differences are not needed to find words
+
+    return why_alike(atlas, example.made, entry_id) if example.made and shown <= MOST_EXPLAINED else ""
 
 
 def _told(name: str, known: Mapping[str, Value]) -> str:

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netatlas.atlas.card import plain_facts
 from netatlas.atlas.tables import html_table, table
-from netatlas.facts import FACTS, format_fact
+from netatlas.facts import FACTS, format_fact, plain_facts
 from netatlas.records import Hit
 
 SHOWN = ("params", "macs", "top1", "family", "year")
