@@ -56,15 +56,7 @@ class WLHistogram(Encoder):
         self.rounds, self.vocabulary, self.weighting = rounds, vocabulary, weighting
 
     def encode(self, graph: Graph) -> bytes:
-        counts: Counter[int] = Counter()
-        labels, inputs, consumers = _coarse_view(graph) if self.vocabulary == "coarse" else _view(graph)
-        counts.update(labels)
-        for _ in range(self.rounds):
-            labels = [
-                _hash(label, *sorted(labels[i] for i in inputs[node]), -1, *sorted(labels[i] for i in consumers[node]))
-                for node, label in enumerate(labels)
-            ]
-            counts.update(labels)
+        counts = refined(graph, self.rounds, self.vocabulary)
         features = np.array(sorted((label, min(n, 65535)) for label, n in counts.items()), dtype=_FEATURE)
         return features.tobytes()
 
@@ -98,6 +90,25 @@ class WLHistogram(Encoder):
 
     def _weights(self, counts: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
         return np.ones(len(counts)) if self.weighting == "binary" else np.log1p(counts.astype(np.float64))
+
+
+def refined(graph: Graph, rounds: int, vocabulary: str) -> Counter[int]:
+    """How often each label occurs, those of all rounds together.
+
+    Args:
+        graph: The graph.
+        rounds: Refinements after the first labels.
+        vocabulary: Of `VOCABULARIES`.
+    """
+    labels, inputs, consumers = _coarse_view(graph) if vocabulary == "coarse" else _view(graph)
+    counts = Counter(labels)
+    for _ in range(rounds):
+        labels = [
+            _hash(label, *sorted(labels[i] for i in inputs[node]), -1, *sorted(labels[i] for i in consumers[node]))
+            for node, label in enumerate(labels)
+        ]
+        counts.update(labels)
+    return counts
 
 
 def _owners(vectors: Sequence[bytes]) -> npt.NDArray[np.int64]:

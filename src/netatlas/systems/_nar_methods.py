@@ -40,7 +40,7 @@ BEST_WL = "WL, best by training families"
 FLAT_GCN, FLAT_GAT, PAPER, RANDOM_CUT = "GCN", "GAT", "NAR", "NAR, random cut"
 TUNED, FUSED, OURS = "NAR tuned", f"NAR tuned + {OPPONENT.name}", "strata (ours)"
 
-WL_CANDIDATES: tuple[Mapping[str, Any], ...] = tuple(_wl(r, w) for r in range(4) for w in ("binary", "log"))
+WL_CANDIDATES: tuple[Mapping[str, Any], ...] = tuple(_wl(r, w) for r in range(5) for w in ("binary", "log"))
 
 _TUNED = {
     "cut": "repair", "use_ops": True, "motif_loss": "infonce", "loss": "supcon", "two_sided": True, "readout": "mean+max+count",
@@ -50,6 +50,7 @@ METHODS: tuple[Method, ...] = (
     Method(Contender("operator histogram", "wl", _wl(0, "log"), seeds=1)),
     Method(OPPONENT),
     Method(Contender(BEST_WL, "wl", choices=WL_CANDIDATES, seeds=1)),
+    Method(Contender("graph2vec", "graph2vec")),
     Method(UNTRAINED),
     Method(Contender("untrained GCN", "gcn", {"epochs": 0}), main=False),
     Method(Contender(FLAT_GCN, "gcn"), (0.737, 0.598, 0.686), (1.0, 0.927, 0.953)),
