@@ -102,18 +102,21 @@ def _block(target: str | Entry | nn.Module, opened: Atlas) -> tuple[str, Graph, 
     Raises:
         QueryError: The entry has no graph with wiring, or no module of that path.
     """
-    from netatlas.atlas.structure import is_shapes_only
-
-    name, _, scope = target.partition("#") if isinstance(target, str) else ("", "", "")
-    found = resolve(name or target, opened)
-    entry = opened.entry(found) if isinstance(found, str) else found
-    graph = opened.graph(found) if isinstance(found, str) else found.graph
-    if graph is None or is_shapes_only(entry):
-        raise QueryError(f"{name or entry.id} has no wiring that could be looked for: give a module, an ONNX file or an id")
+    entry, graph, scope = _part_of(target, opened)
+    if graph is None or not entry.is_wired:
+        raise QueryError(f"{entry.id} has no wiring that could be looked for: give a module, an ONNX file or an id")
     known = {".".join(parts[:i]) for s in graph.scopes for parts in [s.path.split(".")] for i in range(1, len(parts) + 1)}
     if scope and scope not in known:
         raise QueryError(f"{entry.id} has no module {scope!r}{did_you_mean(scope, known)}")
     return (target if isinstance(target, str) else entry.id), graph, scope or None
+
+
+def _part_of(target: str | Entry | nn.Module, opened: Atlas, inputs: Any = None) -> tuple[Entry, Graph | None, str]:
+    """Entry and graph of what a user names, and the path of a module that may stand after ``#``, ``""`` for none."""
+    name, _, scope = target.partition("#") if isinstance(target, str) else (target, "", "")
+    found = resolve(name, opened, inputs)
+    entry = opened.entry(found) if isinstance(found, str) else found
+    return entry, opened.graph(found) if isinstance(found, str) else found.graph, scope
 
 
 def show(target: str, *, path: str | Path | None = None) -> Card:
@@ -254,17 +257,14 @@ def _network(target: str | Entry | nn.Module, opened: Atlas, inputs: Any) -> tup
     """
     from netatlas.graph.part import part
 
-    name, _, scope = target.partition("#") if isinstance(target, str) else (target, "", "")
-    found = resolve(name, opened, inputs)
-    entry = opened.entry(found) if isinstance(found, str) else found
-    graph = opened.graph(found) if isinstance(found, str) else found.graph
+    entry, graph, scope = _part_of(target, opened, inputs)
     if graph is None:
         raise QueryError(f"{entry.id} has no graph that could be compared")
     try:
         cut = part(graph, scope) if scope else graph
     except GraphError as error:
         raise QueryError(f"{entry.id}: {error}") from None
-    return (target if isinstance(target, str) else entry.id), cut, entry.facts.get("traced_by") != "checkpoint"
+    return (target if isinstance(target, str) else entry.id), cut, entry.is_wired
 
 
 def explain(a: str | Entry | nn.Module, b: str | Entry | nn.Module, *, path: str | Path | None = None) -> str:

@@ -67,6 +67,11 @@ class Entry:
     evidence: Sequence[Evidence] = ()
     links: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_wired(self) -> bool:
+        """Whether the edges of its graph are known; a graph guessed from the tensors of a checkpoint has layers alone."""
+        return self.facts.get("traced_by") != "checkpoint"
+
 
 @dataclass(frozen=True)
 class Hit:

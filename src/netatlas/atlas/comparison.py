@@ -155,7 +155,7 @@ def _with_guesses(atlas: Atlas, entry: Entry) -> Entry:
 
 
 def _difference(atlas: Atlas, entries: Sequence[Entry]) -> Diff | None:
-    if len(entries) != 2 or any(e.facts.get("traced_by") == "checkpoint" for e in entries):
+    if len(entries) != 2 or not all(e.is_wired for e in entries):
         return None
     try:
         a, b = (atlas.graph(e.id) for e in entries)

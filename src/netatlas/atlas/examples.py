@@ -161,7 +161,7 @@ def _example(atlas: Atlas, like: str | Entry, among: Mask | None) -> Example:
     graph = entry.graph or (atlas.graph(entry.id) if isinstance(like, str) else None)
     notes: tuple[str, ...] = ()
     made = None
-    if structure.is_shapes_only(entry) and graph is not None:
+    if not entry.is_wired and graph is not None:
         alike = structure.layer_likeness(atlas, graph)
     else:
         alike, notes, made = _alike(atlas, entry, graph, among, is_stored=isinstance(like, str))

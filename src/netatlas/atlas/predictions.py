@@ -61,7 +61,7 @@ class Predictions:
 
     def of(self, entry: Entry, graph: Graph | None) -> tuple[Prediction, ...]:
         """Predictions for one architecture, of the facts that are not known."""
-        if graph is None or entry.kind != "architecture" or entry.facts.get("traced_by") == "checkpoint":
+        if graph is None or entry.kind != "architecture" or not entry.is_wired:
             return ()
         # Rounded as a stored vector is, so that the card and find show the same value.
         vector = work(graph).astype(np.float32).astype(np.float64)

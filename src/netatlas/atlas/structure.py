@@ -13,7 +13,6 @@ from netatlas.errors import StoreError
 from netatlas.graph.graph import Graph
 from netatlas.graph.ops import OP_ID
 from netatlas.graph.pool import Ints, Pool, pool_of
-from netatlas.records import Entry
 
 if TYPE_CHECKING:
     from netatlas.atlas.atlas import Atlas
@@ -118,11 +117,6 @@ def _places(names: Sequence[str], *, complete: bool = True) -> str:
 
 
 # ---- checkpoints: names and shapes only
-
-
-def is_shapes_only(entry: Entry) -> bool:
-    """Whether an entry's graph was guessed from the tensors of a checkpoint, so that its edges say nothing."""
-    return entry.facts.get("traced_by") == "checkpoint"
 
 
 def layer_likeness(atlas: Atlas, graph: Graph) -> dict[str, float]:

@@ -65,7 +65,7 @@ def with_vectors(entries: Iterable[Entry]) -> dict[str, dict[str, bytes]]:
     found: dict[str, dict[str, bytes]] = {name: {} for name in KEPT}
     for entry in entries:
         if entry.graph is not None:
-            for name, vector in encode(entry.graph, is_wired=entry.facts.get("traced_by") != "checkpoint").items():
+            for name, vector in encode(entry.graph, is_wired=entry.is_wired).items():
                 found[name][entry.id] = vector
     return found
 
